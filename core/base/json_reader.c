@@ -1,0 +1,374 @@
+/* The JSON reader: one token at a time, strictly, without allocating (see json.h).
+ *
+ * The problem is to be strict at the speed of a disk: a cluster's first list is tens of
+ * megabytes, all of which pass here. Nearly all bytes of a Kubernetes object lie inside
+ * strings, so strings are looked at eight bytes at a time, and only a byte that is not plain
+ * (a quote, a backslash, a control character, the start of a longer UTF-8 sequence) is looked
+ * at by itself. Everything else is a small state machine: what may come next (`state`) and,
+ * as one bit per level, whether we are in an object. */
+#include "base/json.h"
+
+#include <endian.h>
+#include <string.h>
+
+enum { VALUE, FIRST_ELEMENT, FIRST_MEMBER, AFTER_VALUE, BROKEN };
+
+static const char too_deep[] = "arrays and objects are nested too deeply";
+static const char ends_early[] = "the document ends too early";
+
+static enum json_token fail(struct json_reader *r, const char *at, const char *why)
+{
+	r->at = at;
+	r->error = why;
+	r->state = BROKEN;
+	return JSON_ERROR;
+}
+
+void json_reader_init(struct json_reader *r, const void *bytes, size_t len)
+{
+	const char *start = len != 0 ? bytes : "";
+	*r = (struct json_reader){.start = start, .at = start, .end = start + len, .state = VALUE};
+}
+
+size_t json_error_offset(const struct json_reader *r)
+{
+	return (size_t)(r->at - r->start);
+}
+
+int json_error(const struct json_reader *r, struct err *e)
+{
+	return err_set(e, r->error == too_deep ? ERR_TOO_LARGE : ERR_INVALID, "JSON is broken at byte %zu: %s",
+		json_error_offset(r), r->error != NULL ? r->error : "the value has another type than expected");
+}
+
+static inline void skip_space(struct json_reader *r)
+{
+	const char *p = r->at;
+	if (p == r->end || (unsigned char)*p > ' ')
+		return;
+	while (p < r->end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
+		p++;
+	r->has_space |= p != r->at;
+	r->at = p;
+}
+
+/* The first byte at or behind `p` that is not plain ASCII text. In each byte of `odd` the top
+ * bit says so; a borrow can make false ones, but only above a true one, and the lowest counts. */
+static inline const char *plain_run(const char *p, const char *end)
+{
+	const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+	while (end - p >= 8) {
+		uint64_t w;
+		memcpy(&w, p, 8);
+		w = le64toh(w);
+		uint64_t quote = w ^ (ones * '"'), slash = w ^ (ones * '\\');
+		uint64_t odd = (((w - ones * 0x20) | (quote - ones) | (slash - ones)) & ~w & tops) | (w & tops);
+		if (odd != 0)
+			return p + (__builtin_ctzll(odd) >> 3);
+		p += 8;
+	}
+	while (p < end && (unsigned char)*p >= 0x20 && (unsigned char)*p < 0x80 && *p != '"' && *p != '\\')
+		p++;
+	return p;
+}
+
+static inline bool between(char c, int low, int high)
+{
+	int u = (unsigned char)c;
+	return u >= low && u <= high;
+}
+
+/* RFC 3629: the shortest form only, no surrogates, nothing above U+10FFFF. */
+size_t json_utf8_length(const char *p, const char *end)
+{
+	int first = (unsigned char)*p;
+	if (first < 0x80)
+		return 1;
+	size_t len = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+	if (first < 0xc2 || first > 0xf4 || (size_t)(end - p) < len)
+		return 0;
+	int low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+	int high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+	if (!between(p[1], low, high))
+		return 0;
+	for (size_t i = 2; i < len; i++)
+		if (!between(p[i], 0x80, 0xbf))
+			return 0;
+	return len;
+}
+
+static int hex_digit(char c)
+{
+	if (between(c, '0', '9'))
+		return c - '0';
+	c |= 0x20;
+	return between(c, 'a', 'f') ? c - 'a' + 10 : -1;
+}
+
+/* The code unit behind "\u", or -1. */
+static int code_unit(const char *p, const char *end)
+{
+	if (end - p < 6 || p[0] != '\\' || p[1] != 'u')
+		return -1;
+	int unit = 0;
+	for (int i = 2; i < 6; i++) {
+		int digit = hex_digit(p[i]);
+		if (digit < 0)
+			return -1;
+		unit = unit * 16 + digit;
+	}
+	return unit;
+}
+
+/* The escape at `p`: what it stands for, and its length (a surrogate pair is one); 0: wrong. */
+static size_t read_escape(const char *p, const char *end, unsigned *code)
+{
+	static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
+	if (end - p < 2)
+		return 0;
+	if (p[1] != 'u') {
+		const char *letter = p[1] != '\0' ? strchr(letters, p[1]) : NULL;
+		*code = letter != NULL ? (unsigned char)meanings[letter - letters] : 0;
+		return letter != NULL ? 2 : 0;
+	}
+	int unit = code_unit(p, end);
+	*code = (unsigned)unit;
+	if (unit < 0xd800 || unit > 0xdfff)
+		return unit < 0 ? 0 : 6;
+	int low = unit < 0xdc00 ? code_unit(p + 6, end) : -1;
+	if (low < 0xdc00 || low > 0xdfff)
+		return 0;
+	*code = 0x10000 + (((unsigned)unit - 0xd800) << 10) + ((unsigned)low - 0xdc00);
+	return 12;
+}
+
+static size_t put_utf8(char *out, unsigned code)
+{
+	if (code < 0x80) {
+		out[0] = (char)code;
+		return 1;
+	}
+	size_t len = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+	for (size_t i = len - 1; i > 0; i--, code >>= 6)
+		out[i] = (char)(0x80 | (code & 0x3f));
+	out[0] = (char)((0xf00 >> len) | code);
+	return len;
+}
+
+size_t json_unescape(struct json_span text, char *out)
+{
+	const char *p = text.at, *end = p + text.len;
+	char *to = out;
+	while (p < end) {
+		const char *slash = memchr(p, '\\', (size_t)(end - p));
+		size_t run = (size_t)((slash != NULL ? slash : end) - p);
+		memcpy(to, p, run);
+		to += run;
+		p += run;
+		unsigned code = 0;
+		size_t len = slash != NULL ? read_escape(p, end, &code) : 0;
+		if (len == 0)
+			break;
+		to += put_utf8(to, code);
+		p += len;
+	}
+	return (size_t)(to - out);
+}
+
+/* From the opening quote to behind the closing one. */
+static inline bool read_string(struct json_reader *r)
+{
+	const char *start = r->at + 1, *p = start;
+	r->has_escapes = false;
+	for (;;) {
+		p = plain_run(p, r->end);
+		if (p == r->end)
+			return fail(r, p, "a string does not end"), false;
+		if (*p == '"')
+			break;
+		unsigned code;
+		size_t len = 0;
+		const char *why = "a string holds a control character";
+		if (*p == '\\') {
+			len = read_escape(p, r->end, &code);
+			why = "a string holds a wrong escape or half a surrogate pair";
+			r->has_escapes = true;
+		} else if ((unsigned char)*p >= 0x80) {
+			len = json_utf8_length(p, r->end);
+			why = "a string is not UTF-8";
+		}
+		if (len == 0)
+			return fail(r, p, why), false;
+		p += len;
+	}
+	r->text = (struct json_span){start, (size_t)(p - start)};
+	r->at = p + 1;
+	return true;
+}
+
+static inline const char *digits(const char *p, const char *end)
+{
+	while (p < end && between(*p, '0', '9'))
+		p++;
+	return p;
+}
+
+static enum json_token read_number(struct json_reader *r)
+{
+	static const char why[] = "a number is malformed";
+	const char *p = r->at, *end = r->end, *from;
+	if (*p == '-')
+		p++;
+	from = p;
+	p = digits(p, end);
+	if (p == from || (*from == '0' && p - from > 1))
+		return fail(r, p, why);
+	if (p < end && *p == '.') {
+		from = ++p;
+		p = digits(p, end);
+		if (p == from)
+			return fail(r, p, why);
+	}
+	if (p < end && (*p | 0x20) == 'e') {
+		p++;
+		if (p < end && (*p == '+' || *p == '-'))
+			p++;
+		from = p;
+		p = digits(p, end);
+		if (p == from)
+			return fail(r, p, why);
+	}
+	r->text = (struct json_span){r->at, (size_t)(p - r->at)};
+	r->at = p;
+	return JSON_NUMBER;
+}
+
+static enum json_token read_literal(struct json_reader *r, const char *word, enum json_token token)
+{
+	size_t len = strlen(word);
+	if ((size_t)(r->end - r->at) < len || memcmp(r->at, word, len) != 0)
+		return fail(r, r->at, "a value is neither null, true, false, a number, a string, an array nor an object");
+	r->text = (struct json_span){r->at, len};
+	r->at += len;
+	return token;
+}
+
+static enum json_token open_level(struct json_reader *r, enum json_token token)
+{
+	if (r->depth == JSON_DEPTH_MAX)
+		return fail(r, r->at, too_deep);
+	uint64_t bit = (uint64_t)1 << r->depth++;
+	r->is_object = token == JSON_OBJECT_BEGIN ? r->is_object | bit : r->is_object & ~bit;
+	r->state = token == JSON_OBJECT_BEGIN ? FIRST_MEMBER : FIRST_ELEMENT;
+	r->text = (struct json_span){r->at++, 1};
+	return token;
+}
+
+static inline enum json_token close_level(struct json_reader *r, enum json_token token)
+{
+	r->depth--;
+	r->state = AFTER_VALUE;
+	r->text = (struct json_span){r->at++, 1};
+	return token;
+}
+
+static inline enum json_token read_value(struct json_reader *r)
+{
+	if (r->at == r->end)
+		return fail(r, r->at, ends_early);
+	r->state = AFTER_VALUE;
+	switch (*r->at) {
+	case '"':
+		return read_string(r) ? JSON_STRING : JSON_ERROR;
+	case '{':
+		return open_level(r, JSON_OBJECT_BEGIN);
+	case '[':
+		return open_level(r, JSON_ARRAY_BEGIN);
+	case 't':
+		return read_literal(r, "true", JSON_TRUE);
+	case 'f':
+		return read_literal(r, "false", JSON_FALSE);
+	case '-': case '0': case '1': case '2': case '3': case '4':
+	case '5': case '6': case '7': case '8': case '9':
+		return read_number(r);
+	default:
+		return read_literal(r, "null", JSON_NULL);
+	}
+}
+
+static inline enum json_token read_key(struct json_reader *r)
+{
+	if (r->at == r->end)
+		return fail(r, r->at, ends_early);
+	if (*r->at != '"')
+		return fail(r, r->at, "a member's name is missing");
+	if (!read_string(r))
+		return JSON_ERROR;
+	skip_space(r);
+	if (r->at == r->end || *r->at != ':')
+		return fail(r, r->at, r->at == r->end ? ends_early : "a colon is missing");
+	r->at++;
+	r->state = VALUE;
+	return JSON_KEY;
+}
+
+/* Behind a value: a comma and what follows it, the end of the level, or the end of all. */
+static inline enum json_token go_on(struct json_reader *r)
+{
+	if (r->depth == 0)
+		return r->at == r->end ? JSON_END : fail(r, r->at, "text follows the document");
+	if (r->at == r->end)
+		return fail(r, r->at, ends_early);
+	bool in_object = r->is_object >> (r->depth - 1) & 1;
+	if (*r->at == ',') {
+		r->at++;
+		skip_space(r);
+		return in_object ? read_key(r) : read_value(r);
+	}
+	if (*r->at == (in_object ? '}' : ']'))
+		return close_level(r, in_object ? JSON_OBJECT_END : JSON_ARRAY_END);
+	return fail(r, r->at, in_object ? "a comma or } is missing" : "a comma or ] is missing");
+}
+
+static inline enum json_token next(struct json_reader *r)
+{
+	skip_space(r);
+	switch (r->state) {
+	case AFTER_VALUE:
+		return go_on(r);
+	case VALUE:
+		return read_value(r);
+	case FIRST_MEMBER:
+		return r->at < r->end && *r->at == '}' ? close_level(r, JSON_OBJECT_END) : read_key(r);
+	case FIRST_ELEMENT:
+		return r->at < r->end && *r->at == ']' ? close_level(r, JSON_ARRAY_END) : read_value(r);
+	default:
+		return JSON_ERROR;
+	}
+}
+
+enum json_token json_next(struct json_reader *r)
+{
+	return next(r);
+}
+
+bool json_skip_value(struct json_reader *r, struct json_span *value)
+{
+	int depth = r->depth;
+	enum json_token token = next(r);
+	switch (token) {
+	case JSON_KEY:
+		fail(r, r->at, "a value was expected");
+		return false;
+	case JSON_ERROR: case JSON_END: case JSON_ARRAY_END: case JSON_OBJECT_END:
+		return false;
+	default:
+		break;
+	}
+	const char *from = r->text.at - (token == JSON_STRING);
+	while (r->depth > depth)
+		if (next(r) == JSON_ERROR)
+			return false;
+	*value = (struct json_span){from, (size_t)(r->at - from)};
+	return true;
+}

@@ -1,0 +1,346 @@
+/* From the bytes of an object to an entry.
+ *
+ * The bytes are walked twice for the head (the object, then its metadata) and once for the
+ * projection; nothing is built in between. Texts are decoded straight into a head, which has the
+ * layout of an entry's front part, so that making the entry is one allocation and two copies.
+ *
+ * kind and apiVersion are dropped with managedFields: items of a list have none and watched
+ * objects do, and the kept bytes of the same object must be the same however it came. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+#include "kube/cache_internal.h"
+
+#define SCRATCH_KEPT (64u << 10) /* a larger scratch buffer is given back after use */
+
+/* --- reading an entry --- */
+
+static char *text_of(const struct entry *e)
+{
+	return (char *)(uintptr_t)(e->links + e->link_count);
+}
+
+size_t entry_size(const struct entry *e)
+{
+	return sizeof *e + e->link_count * sizeof e->links[0] + e->bytes_at + e->len + 1;
+}
+
+const char *entry_key(const struct entry *e)
+{
+	return text_of(e);
+}
+
+const char *entry_uid(const struct entry *e)
+{
+	return text_of(e) + e->uid_at;
+}
+
+const char *entry_version(const struct entry *e)
+{
+	return text_of(e) + e->version_at;
+}
+
+const char *entry_value(const struct entry *e, size_t index)
+{
+	return index < CACHE_INDEXES_MAX && e->value_at[index] != 0 ? text_of(e) + e->value_at[index] : NULL;
+}
+
+void entry_show(const struct entry *e, struct cache_object *o)
+{
+	*o = (struct cache_object){
+		.key = entry_key(e),
+		.uid = entry_uid(e),
+		.resource_version = entry_version(e),
+		.generation = e->generation,
+		.deleting = e->deleting,
+		.ours = e->ours,
+		.bytes = text_of(e) + e->bytes_at,
+		.len = e->len,
+	};
+	for (size_t i = 0; i < CACHE_INDEXES_MAX; i++)
+		o->index_values[i] = entry_value(e, i);
+}
+
+/* --- reading an object --- */
+
+/* The inside of a string's bytes; {NULL, 0} for every other value. */
+static struct json_span string_of(struct json_span value)
+{
+	if (value.at == NULL || value.len < 2 || *value.at != '"')
+		return (struct json_span){NULL, 0};
+	return (struct json_span){value.at + 1, value.len - 2};
+}
+
+/* Append the decoded text and a NUL; its place, or 0 when it is absent, too long or has a NUL in
+ * it. (Place 0 is the key's.) */
+static uint16_t add_text(struct head *h, struct json_span text, size_t max)
+{
+	if (text.at == NULL || text.len > max)
+		return 0;
+	size_t at = h->len, len = json_unescape(text, h->text + at);
+	if (memchr(h->text + at, '\0', len) != NULL)
+		return 0;
+	h->text[at + len] = '\0';
+	h->len = at + len + 1;
+	return (uint16_t)at;
+}
+
+struct metadata {
+	struct json_span name, namespace_, uid, version, owners;
+	int64_t generation;
+	bool deleting;
+};
+
+static int64_t integer_of(struct json_span value)
+{
+	char digits[24];
+	if (value.len == 0 || value.len >= sizeof digits)
+		return 0;
+	memcpy(digits, value.at, value.len);
+	digits[value.len] = '\0';
+	char *end;
+	errno = 0;
+	long long n = strtoll(digits, &end, 10);
+	return errno == 0 && *end == '\0' && n > 0 ? n : 0;
+}
+
+static void read_metadata(struct json_span bytes, struct metadata *m)
+{
+	struct json_reader r, key;
+	struct json_span value;
+	json_reader_init(&r, bytes.at, bytes.len);
+	if (json_next(&r) != JSON_OBJECT_BEGIN)
+		return;
+	while (json_next(&r) == JSON_KEY) {
+		key = r;
+		if (!json_skip_value(&r, &value))
+			return;
+		if (json_text_is(&key, "name"))
+			m->name = string_of(value);
+		else if (json_text_is(&key, "namespace"))
+			m->namespace_ = string_of(value);
+		else if (json_text_is(&key, "uid"))
+			m->uid = string_of(value);
+		else if (json_text_is(&key, "resourceVersion"))
+			m->version = string_of(value);
+		else if (json_text_is(&key, "generation"))
+			m->generation = integer_of(value);
+		else if (json_text_is(&key, "deletionTimestamp"))
+			m->deleting = string_of(value).len != 0;
+		else if (json_text_is(&key, "ownerReferences"))
+			m->owners = value;
+	}
+}
+
+static int read_object(const char *bytes, size_t len, struct json_span *metadata, struct json_span *spec,
+	struct err *e)
+{
+	struct json_reader r, key;
+	struct json_span value;
+	enum json_token t;
+	json_reader_init(&r, bytes, len);
+	if (json_next(&r) != JSON_OBJECT_BEGIN)
+		return r.error ? json_error(&r, e) : err_set(e, ERR_INVALID, "an object was expected");
+	while ((t = json_next(&r)) == JSON_KEY) {
+		key = r;
+		if (!json_skip_value(&r, &value))
+			return json_error(&r, e);
+		if (json_text_is(&key, "metadata"))
+			*metadata = value;
+		else if (json_text_is(&key, "spec"))
+			*spec = value;
+	}
+	return t == JSON_OBJECT_END && json_next(&r) == JSON_END ? 0 : json_error(&r, e);
+}
+
+/* "namespace/name" or "name". A slash inside either would make two objects one. */
+static int add_key(struct head *h, const struct metadata *m)
+{
+	if (m->name.len == 0 || m->name.len > CACHE_NAME_MAX || m->namespace_.len > CACHE_NAME_MAX)
+		return ERR_INVALID;
+	size_t at = 0;
+	if (m->namespace_.len != 0) {
+		at = json_unescape(m->namespace_, h->text);
+		if (memchr(h->text, '\0', at) != NULL || memchr(h->text, '/', at) != NULL)
+			return ERR_INVALID;
+		h->text[at++] = '/';
+	}
+	size_t len = json_unescape(m->name, h->text + at);
+	if (memchr(h->text + at, '\0', len) != NULL || memchr(h->text + at, '/', len) != NULL)
+		return ERR_INVALID;
+	h->text[at + len] = '\0';
+	h->len = at + len + 1;
+	return 0;
+}
+
+/* --- index values --- */
+
+/* One step off the front of a path ("name", "*", "[name.with.dots]", as json_project reads them);
+ * what follows it. */
+static const char *next_step(const char *path, struct json_span *step)
+{
+	if (*path == '[') {
+		size_t len = strcspn(path, "]");
+		*step = (struct json_span){path + 1, len - 1};
+		path += len + (path[len] == ']');
+	} else {
+		*step = (struct json_span){path, strcspn(path, ".[")};
+		path += step->len;
+	}
+	return *path == '.' ? path + 1 : path;
+}
+
+static bool step_matches(const struct json_reader *key, struct json_span step)
+{
+	char name[256];
+	if (step.len == 1 && *step.at == '*')
+		return true;
+	if (!key->has_escapes)
+		return key->text.len == step.len && memcmp(key->text.at, step.at, step.len) == 0;
+	if (step.len >= sizeof name)
+		return false;
+	memcpy(name, step.at, step.len);
+	name[step.len] = '\0';
+	return json_text_is(key, name);
+}
+
+/* The first text that is not empty at `path` in `value`, which has been read before (so that
+ * it holds no errors and is not too deep). */
+static struct json_span find_text(struct json_span value, const char *path)
+{
+	static const struct json_span none = {NULL, 0};
+	struct json_span step, child, found;
+	struct json_reader r, key;
+	if (*path == '\0') {
+		found = string_of(value);
+		return found.len ? found : none;
+	}
+	path = next_step(path, &step);
+	json_reader_init(&r, value.at, value.len);
+	enum json_token t = json_next(&r);
+	if (t != JSON_OBJECT_BEGIN && t != JSON_ARRAY_BEGIN)
+		return none;
+	bool any = step.len == 1 && *step.at == '*';
+	if (t == JSON_ARRAY_BEGIN && !any)
+		return none;
+	for (;;) {
+		if (t == JSON_OBJECT_BEGIN && json_next(&r) != JSON_KEY)
+			return none;
+		key = r;
+		if (!json_skip_value(&r, &child))
+			return none;
+		if (t == JSON_ARRAY_BEGIN || step_matches(&key, step)) {
+			found = find_text(child, path);
+			if (found.at != NULL)
+				return found;
+		}
+	}
+}
+
+static struct json_span find_owner(struct json_span owners)
+{
+	struct json_span one, uid, controller;
+	struct json_reader r;
+	json_reader_init(&r, owners.at, owners.len);
+	if (owners.at == NULL || json_next(&r) != JSON_ARRAY_BEGIN)
+		return (struct json_span){NULL, 0};
+	while (json_skip_value(&r, &one)) {
+		enum json_token t;
+		if (json_find(one.at, one.len, &controller, &t, "controller", NULL) && t == JSON_TRUE &&
+		    json_find(one.at, one.len, &uid, &t, "uid", NULL) && t == JSON_STRING && uid.len != 0)
+			return uid;
+	}
+	return (struct json_span){NULL, 0};
+}
+
+static void add_values(const struct cache *c, struct head *h, struct json_span object, struct json_span metadata,
+	struct json_span owners)
+{
+	static const char front[] = "metadata.";
+	for (size_t i = 0; i < c->o.index_count; i++) {
+		struct json_span found = {NULL, 0};
+		for (const char *const *path = c->o.indexes[i].paths; *path != NULL && found.at == NULL; path++) {
+			if (strcmp(*path, "@owner") == 0)
+				found = find_owner(owners);
+			else if (strncmp(*path, front, strlen(front)) == 0)
+				found = find_text(metadata, *path + strlen(front));
+			else
+				found = find_text(object, *path);
+		}
+		h->value_at[i] = add_text(h, found, CACHE_VALUE_MAX);
+	}
+}
+
+int head_read(const struct cache *c, const char *bytes, size_t len, struct head *h, struct err *e)
+{
+	struct json_span metadata = {NULL, 0};
+	struct metadata m = {0};
+	h->spec = (struct json_span){NULL, 0};
+	int rc = read_object(bytes, len, &metadata, &h->spec, e);
+	if (rc != 0)
+		return err_prefix(e, "an object of %s cannot be read", c->name), rc;
+	if (metadata.at != NULL)
+		read_metadata(metadata, &m);
+	if (add_key(h, &m) != 0)
+		return err_set(e, ERR_INVALID, "an object of %s has no usable metadata.name or namespace; it is left out",
+			c->name);
+	static const struct json_span empty = {"", 0};
+	h->uid_at = add_text(h, m.uid.at ? m.uid : empty, CACHE_NAME_MAX);
+	h->version_at = add_text(h, m.version.at ? m.version : empty, CACHE_RESOURCE_VERSION_MAX);
+	if (h->uid_at == 0 || h->version_at == 0)
+		return err_set(e, ERR_INVALID, "%s %s has a malformed uid or resourceVersion; it is left out", c->name,
+			h->text);
+	h->generation = m.generation;
+	h->deleting = m.deleting;
+	memset(h->value_at, 0, sizeof h->value_at);
+	add_values(c, h, (struct json_span){bytes, len}, metadata, m.owners);
+	return 0;
+}
+
+/* --- making one --- */
+
+int entry_make(struct cache *c, const struct head *h, const char *bytes, size_t len, struct entry **made,
+	struct err *e)
+{
+	buffer_clear(&c->scratch);
+	int rc = json_project(bytes, len, &c->o.keep, &c->scratch, e);
+	if (rc != 0)
+		return err_prefix(e, "%s %s", c->name, h->text), rc;
+	size_t links = c->o.index_count;
+	struct entry *n = xmalloc(sizeof *n + links * sizeof n->links[0] + h->len + c->scratch.len + 1);
+	*n = (struct entry){
+		.generation = h->generation,
+		.hash = map_hash(h->text, strlen(h->text)),
+		.bytes_at = (uint32_t)h->len,
+		.len = (uint32_t)c->scratch.len,
+		.seen = c->list_number,
+		.uid_at = h->uid_at,
+		.version_at = h->version_at,
+		.deleting = h->deleting,
+		.link_count = (uint8_t)links,
+	};
+	memcpy(n->value_at, h->value_at, sizeof n->value_at);
+	memcpy(text_of(n), h->text, h->len);
+	memcpy(text_of(n) + h->len, buffer_text(&c->scratch), c->scratch.len + 1);
+	if (c->scratch.capacity > SCRATCH_KEPT)
+		buffer_deinit(&c->scratch);
+	*made = n;
+	return 0;
+}
+
+struct entry *entry_make_tombstone(const struct entry *of)
+{
+	size_t key = strlen(entry_key(of)) + 1, uid = strlen(entry_uid(of)) + 1, version = strlen(entry_version(of)) + 1;
+	struct entry *n = xcalloc(1, sizeof *n + key + uid + version + 1);
+	n->hash = of->hash;
+	n->uid_at = (uint16_t)key;
+	n->version_at = (uint16_t)(key + uid);
+	n->bytes_at = (uint32_t)(key + uid + version);
+	n->ours = n->hides = true;
+	memcpy(text_of(n), entry_key(of), key);
+	memcpy(text_of(n) + n->uid_at, entry_uid(of), uid);
+	memcpy(text_of(n) + n->version_at, entry_version(of), version);
+	return n;
+}

@@ -1,0 +1,73 @@
+/* The event loop: libuv behind a door.
+ *
+ * Everything moonphase does happens on one thread, in turns of this loop; worker threads
+ * (loop_work) take what would make a turn long. Only core/loop and core/http know libuv.
+ *
+ * Rules of the house: a callback never destroys its caller (defer it); nobody runs the loop from
+ * inside the loop (that aborts); whoever opens a handle closes it, and memory goes only in the
+ * close callback. */
+#ifndef MOONPHASE_LOOP_LOOP_H
+#define MOONPHASE_LOOP_LOOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+
+struct loop;
+struct uv_loop_s;
+
+struct loop *loop_new(void);
+/* Runs the loop dry of closing handles, then frees it. Handles that somebody left open are named
+ * in the log, and in a build with assertions that aborts. */
+void loop_free(struct loop *l);
+/* Run until loop_stop. Returns at once when it was called already since the last run. */
+void loop_run(struct loop *l);
+/* Run until *flag is true, loop_stop is called or `limit_ms` has passed; whether the flag is. */
+bool loop_run_until(struct loop *l, const bool *flag, uint64_t limit_ms);
+void loop_stop(struct loop *l);
+/* The machine's time, driven by this loop. Lives as long as the loop. */
+struct clock *loop_clock(struct loop *l);
+
+/* Run `run(data)` later, at the edge of this turn or the next, never inside the caller. The task
+ * is embedded by its user; deferring a task that waits already does nothing. */
+struct loop_task {
+	void (*run)(struct loop_task *);
+	void *data;
+	struct loop_task *next;
+	bool waiting;
+};
+void loop_defer(struct loop *l, struct loop_task *t);
+void loop_undefer(struct loop *l, struct loop_task *t);
+
+/* Call `on_signal` on the loop for each arrival of signal `number`. Until loop_free. */
+void loop_on_signal(struct loop *l, int number, void (*on_signal)(void *arg, int number), void *arg);
+
+/* Run `work` on a worker thread, then `done` on the loop. `work` may touch only what `arg` owns.
+ * `done` always comes: loop_free waits for work under way and calls it then. */
+void loop_work(struct loop *l, void (*work)(void *arg), void (*done)(void *arg), void *arg);
+
+/* Call `on_change` (at most once per 50 ms of quiet) after something in folder or file `path`
+ * changed. NULL with *e on failure. */
+struct loop_watch;
+struct loop_watch *loop_watch_path(struct loop *l, const char *path, void (*on_change)(void *arg), void *arg,
+	struct err *e);
+void loop_watch_close(struct loop_watch *w);
+
+/* How long turns take, in microseconds, without the time spent waiting for events. */
+struct loop_turns {
+	uint64_t count;
+	uint64_t longest_us;
+	uint64_t over_10ms;
+};
+struct loop_turns loop_turns(const struct loop *l);
+void loop_turns_reset(struct loop *l);
+/* Handles that are open and not ours (0 after everything was closed): for tests. */
+size_t loop_open_handles(const struct loop *l);
+
+/* For core/http alone. */
+struct uv_loop_s *loop_uv(struct loop *l);
+
+#endif

@@ -1,0 +1,67 @@
+/* yaml and digest: texts in, texts out. (json and quantity are value.c's.) */
+#include "base/digest.h"
+#include "base/yaml.h"
+#include "script/bind.h"
+#include "script/value.h"
+
+#define YAML_JSON_MAX (16u << 20)
+
+static int l_yaml_decode(lua_State *L)
+{
+	size_t len;
+	const char *text = luaL_checklstring(L, 1, &len), *name = luaL_optstring(L, 2, "YAML");
+	struct buffer *json = bind_scratch(L, YAML_JSON_MAX);
+	struct err e = {0};
+	if (yaml_to_json(text, len, name, json, &e) != 0)
+		return bind_fail(L, &e);
+	value_from_json(L, buffer_text(json), json->len);
+	buffer_deinit(json);
+	return 1;
+}
+
+static int l_yaml_encode(lua_State *L)
+{
+	luaL_checkany(L, 1);
+	struct buffer *json = bind_scratch(L, YAML_JSON_MAX), *out = bind_scratch(L, YAML_JSON_MAX);
+	struct err e = {0};
+	value_to_json(L, 1, json, 0);
+	if (yaml_from_json(buffer_text(json), json->len, out, &e) != 0)
+		luaL_error(L, "%s", e.text);
+	lua_pushlstring(L, buffer_text(out), out->len);
+	buffer_deinit(json);
+	buffer_deinit(out);
+	return 1;
+}
+
+static const luaL_Reg yaml_functions[] = {
+	{"decode", l_yaml_decode},
+	{"encode", l_yaml_encode},
+	{NULL, NULL},
+};
+
+int bind_open_yaml(lua_State *L)
+{
+	luaL_newlib(L, yaml_functions);
+	return 1;
+}
+
+static int l_sha256(lua_State *L)
+{
+	size_t len;
+	const char *text = luaL_checklstring(L, 1, &len);
+	char hex[DIGEST_HEX_SIZE];
+	digest_sha256(text, len, hex);
+	lua_pushstring(L, hex);
+	return 1;
+}
+
+static const luaL_Reg digest_functions[] = {
+	{"sha256", l_sha256},
+	{NULL, NULL},
+};
+
+int bind_open_digest(lua_State *L)
+{
+	luaL_newlib(L, digest_functions);
+	return 1;
+}

@@ -1,0 +1,90 @@
+/* The watchdog of our own bugs: see policy.h. Every limit is kept inside the call; this thread only
+ * looks whether a call has ended, and names the policy when one has not. A restart is no cure for
+ * a policy that hangs, so no spec may ever reach this. */
+#include "script/policy_state.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct policy *first; /* all policies there are */
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000 + 1;
+}
+
+void policy_watch(struct policy *p)
+{
+	pthread_mutex_lock(&lock);
+	p->before = NULL;
+	p->next = first;
+	if (first != NULL)
+		first->before = p;
+	first = p;
+	pthread_mutex_unlock(&lock);
+}
+
+void policy_unwatch(struct policy *p)
+{
+	pthread_mutex_lock(&lock);
+	if (p->next != NULL)
+		p->next->before = p->before;
+	if (p->before != NULL)
+		p->before->next = p->next;
+	else if (first == p)
+		first = p->next;
+	p->next = p->before = NULL;
+	pthread_mutex_unlock(&lock);
+}
+
+void policy_entered(struct policy *p)
+{
+	atomic_store_explicit(&p->entered_ms, now_ms(), memory_order_relaxed);
+}
+
+void policy_left(struct policy *p)
+{
+	atomic_store_explicit(&p->entered_ms, 0, memory_order_relaxed);
+}
+
+static void look(uint64_t limit_ms)
+{
+	pthread_mutex_lock(&lock);
+	uint64_t now = now_ms();
+	for (struct policy *p = first; p != NULL; p = p->next) {
+		uint64_t entered = atomic_load_explicit(&p->entered_ms, memory_order_relaxed);
+		if (entered == 0 || now - entered < limit_ms || now < entered)
+			continue;
+		fprintf(stderr, "moonphase: the policy %s (%s) has not returned for %llu ms in spite of its limits; "
+			"this is a fault of moonphase\n", p->name, p->digest, (unsigned long long)(now - entered));
+		abort();
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+static void *run(void *arg)
+{
+	uint64_t limit_ms = (uint64_t)(uintptr_t)arg * 1000;
+	const struct timespec pause = {.tv_sec = 0, .tv_nsec = 250000000};
+	for (;;) {
+		nanosleep(&pause, NULL);
+		look(limit_ms);
+	}
+	return NULL;
+}
+
+void policy_watchdog_start(unsigned seconds)
+{
+	pthread_t thread;
+	pthread_attr_t attr;
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&thread, &attr, run, (void *)(uintptr_t)seconds) != 0)
+		fprintf(stderr, "moonphase: the watchdog's thread cannot be started\n");
+	pthread_attr_destroy(&attr);
+}

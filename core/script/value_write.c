@@ -1,0 +1,328 @@
+/* Lua values to JSON text, and comparing them.
+ *
+ * The same value gives the same bytes in every run: names are sorted bytewise, as Go sorts them.
+ * A table is an array if it is marked or has exactly the keys 1..n; what is neither that nor an
+ * object is refused with its path, because guessing loses data ({} that became [] has restarted
+ * other people's pods). Only raw access is used: no policy code runs in here, so the names that
+ * are held while they are sorted cannot go away. */
+#include "script/value.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "base/json.h"
+#include "script/limits.h"
+#include "script/value_path.h"
+
+#define NAMES_INLINE 32
+#define CHARGE_EVERY 256 /* values */
+
+struct name {
+	const char *text;
+	size_t len;
+};
+
+struct writer {
+	lua_State *L;
+	struct buffer *out;
+	int indent, depth;
+	unsigned values; /* since the last charge */
+};
+
+size_t value_utf8_check(const char *text, size_t len)
+{
+	const char *p = text, *end = text + len;
+	while (p < end) {
+		uint64_t w;
+		while (end - p >= 8 && (memcpy(&w, p, 8), (w & 0x8080808080808080u) == 0))
+			p += 8;
+		if (p == end)
+			break;
+		size_t step = json_utf8_length(p, end);
+		if (step == 0)
+			return (size_t)(p - text);
+		p += step;
+	}
+	return len;
+}
+
+int value_shape(lua_State *L, int index, struct value_shape *shape, const char **why)
+{
+	lua_Integer last = 0;
+	index = lua_absindex(L, index);
+	*shape = (struct value_shape){0};
+	for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
+		lua_Integer at;
+		if (lua_type(L, -2) == LUA_TSTRING) {
+			shape->names++;
+		} else if (lua_isinteger(L, -2) && (at = lua_tointeger(L, -2)) > 0) {
+			shape->positions++;
+			last = at > last ? at : last;
+		} else {
+			*why = "a table has a key that is neither a name nor a position from 1";
+			lua_pop(L, 2);
+			return 0;
+		}
+	}
+	*why = shape->names != 0 ? "a table has names and positions; JSON has objects or arrays" :
+		"an array has holes; fill them with json.null";
+	return shape->positions == 0 || (shape->names == 0 && (size_t)last == shape->positions);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	const struct name *x = a, *y = b;
+	int order = memcmp(x->text, y->text, x->len < y->len ? x->len : y->len);
+	return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+/* Most objects have a handful of names, which qsort is slow for. */
+static void sort_names(struct name *names, size_t count)
+{
+	if (count > NAMES_INLINE) {
+		qsort(names, count, sizeof *names, compare_names);
+		return;
+	}
+	for (size_t i = 1; i < count; i++) {
+		struct name one = names[i];
+		size_t j = i;
+		for (; j > 0 && compare_names(&names[j - 1], &one) > 0; j--)
+			names[j] = names[j - 1];
+		names[j] = one;
+	}
+}
+
+static void put(struct writer *w, const struct value_path *path, const char *bytes, size_t len)
+{
+	if (buffer_add(w->out, bytes, len) != 0)
+		value_path_error(w->L, path, "the JSON is larger than %zu bytes", w->out->max);
+}
+
+static void put_line(struct writer *w, const struct value_path *path)
+{
+	static const char spaces[] = "\n                                                                ";
+	if (w->indent == 0)
+		return;
+	size_t width = (size_t)(w->indent * w->depth) + 1;
+	put(w, path, spaces, width < sizeof spaces ? width : sizeof spaces - 1);
+}
+
+static void put_string(struct writer *w, const struct value_path *path, const char *text, size_t len)
+{
+	if (value_utf8_check(text, len) != len)
+		value_path_error(w->L, path, "a text is not UTF-8");
+	if (json_add_string(w->out, text, len) != 0)
+		value_path_error(w->L, path, "the JSON is larger than %zu bytes", w->out->max);
+}
+
+static void put_integer(struct writer *w, const struct value_path *path, lua_Integer value)
+{
+	char digits[24], *p = digits + sizeof digits;
+	uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+	do
+		*--p = (char)('0' + rest % 10);
+	while ((rest /= 10) != 0);
+	if (value < 0)
+		*--p = '-';
+	put(w, path, p, (size_t)(digits + sizeof digits - p));
+}
+
+/* An integral float is written without ".0": Go refuses 5.0 for an int32. */
+static void put_number(struct writer *w, const struct value_path *path)
+{
+	if (lua_isinteger(w->L, -1)) {
+		put_integer(w, path, lua_tointeger(w->L, -1));
+		return;
+	}
+	double value = lua_tonumber(w->L, -1);
+	if (!isfinite(value))
+		value_path_error(w->L, path, "%s is no JSON value", isnan(value) ? "not-a-number" : "infinity");
+	if (value >= -9007199254740992.0 && value <= 9007199254740992.0 && value == floor(value)) {
+		put_integer(w, path, (lua_Integer)value);
+		return;
+	}
+	char text[40];
+	int len = 0;
+	for (int digits = 15; digits <= 17; digits++) {
+		len = snprintf(text, sizeof text, "%.*g", digits, value);
+		double again = strtod(text, NULL);
+		if (memcmp(&again, &value, sizeof value) == 0)
+			break;
+	}
+	put(w, path, text, (size_t)len);
+}
+
+static void write_value(struct writer *w, const struct value_path *path);
+
+/* Stack: the array. */
+static void write_array(struct writer *w, const struct value_path *path, size_t count)
+{
+	int table = lua_gettop(w->L);
+	put(w, path, "[", 1);
+	w->depth++;
+	for (size_t i = 1; i <= count; i++) {
+		struct value_path step = {.up = path, .position = (lua_Integer)i};
+		if (i > 1)
+			put(w, path, ",", 1);
+		put_line(w, path);
+		lua_rawgeti(w->L, table, (lua_Integer)i);
+		write_value(w, &step);
+		lua_pop(w->L, 1);
+	}
+	w->depth--;
+	if (count != 0)
+		put_line(w, path);
+	put(w, path, "]", 1);
+}
+
+/* Stack: the object, and above it the names' memory if there are many. */
+static void write_members(struct writer *w, const struct value_path *path, int table,
+	const struct name *names, size_t count)
+{
+	w->depth++;
+	for (size_t i = 0; i < count; i++) {
+		struct value_path step = {.up = path, .name = names[i].text, .name_len = names[i].len};
+		if (i > 0)
+			put(w, path, ",", 1);
+		put_line(w, path);
+		put_string(w, &step, names[i].text, names[i].len);
+		put(w, path, ": ", w->indent != 0 ? 2 : 1);
+		lua_pushlstring(w->L, names[i].text, names[i].len);
+		lua_rawget(w->L, table);
+		write_value(w, &step);
+		lua_pop(w->L, 1);
+	}
+	w->depth--;
+	if (count != 0)
+		put_line(w, path);
+}
+
+static void write_object(struct writer *w, const struct value_path *path, size_t count)
+{
+	lua_State *L = w->L;
+	int table = lua_gettop(L);
+	struct name few[NAMES_INLINE], *names = few;
+	if (count > NAMES_INLINE)
+		names = lua_newuserdatauv(L, count * sizeof *names, 0);
+	size_t i = 0;
+	for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1), i++)
+		names[i].text = lua_tolstring(L, -2, &names[i].len);
+	sort_names(names, count);
+	put(w, path, "{", 1);
+	write_members(w, path, table, names, count);
+	put(w, path, "}", 1);
+	lua_settop(L, table);
+}
+
+static void write_table(struct writer *w, const struct value_path *path)
+{
+	struct value_shape shape;
+	const char *why;
+	if (w->depth >= VALUE_DEPTH_MAX)
+		value_path_error(w->L, path, "tables are nested more than %d deep (or hold themselves)", VALUE_DEPTH_MAX);
+	luaL_checkstack(w->L, 8, "JSON");
+	if (!value_shape(w->L, -1, &shape, &why))
+		value_path_error(w->L, path, "%s", why);
+	bool marked = value_is_array(w->L, -1);
+	if (marked && shape.names != 0)
+		value_path_error(w->L, path, "an array has names");
+	if (marked || shape.positions != 0)
+		write_array(w, path, shape.positions);
+	else
+		write_object(w, path, shape.names);
+}
+
+/* Writes the value on top of the stack and leaves it there. */
+static void write_value(struct writer *w, const struct value_path *path)
+{
+	size_t len;
+	const char *text;
+	if (++w->values >= CHARGE_EVERY) {
+		limits_charge(w->L, w->values * 8);
+		w->values = 0;
+	}
+	switch (lua_type(w->L, -1)) {
+	case LUA_TSTRING:
+		text = lua_tolstring(w->L, -1, &len);
+		put_string(w, path, text, len);
+		return;
+	case LUA_TNUMBER:
+		put_number(w, path);
+		return;
+	case LUA_TBOOLEAN:
+		text = lua_toboolean(w->L, -1) ? "true" : "false";
+		put(w, path, text, strlen(text));
+		return;
+	case LUA_TTABLE:
+		write_table(w, path);
+		return;
+	default:
+		if (!value_is_null(w->L, -1))
+			value_path_error(w->L, path, "a %s is no JSON value", luaL_typename(w->L, -1));
+		put(w, path, "null", 4);
+	}
+}
+
+void value_to_json(lua_State *L, int index, struct buffer *out, int indent)
+{
+	struct writer w = {.L = L, .out = out, .indent = indent};
+	struct value_path root = {0};
+	luaL_checkstack(L, 8, "JSON");
+	lua_pushvalue(L, index);
+	write_value(&w, &root);
+	lua_pop(L, 1);
+}
+
+static int equal(lua_State *L, int a, int b, int depth);
+
+/* Every member of `a` is in `b` and equal; *count of them. */
+static int members_equal(lua_State *L, int a, int b, int depth, size_t *count)
+{
+	for (lua_pushnil(L); lua_next(L, a) != 0; lua_pop(L, 1)) {
+		lua_pushvalue(L, -2);
+		lua_rawget(L, b);
+		int same = equal(L, lua_gettop(L) - 1, lua_gettop(L), depth + 1);
+		lua_pop(L, 1);
+		if (!same) {
+			lua_pop(L, 2);
+			return 0;
+		}
+		++*count;
+	}
+	return 1;
+}
+
+static int tables_equal(lua_State *L, int a, int b, int depth)
+{
+	if (depth > VALUE_DEPTH_MAX)
+		return luaL_error(L, "json.equal: tables are nested more than %d deep (or hold themselves)", VALUE_DEPTH_MAX);
+	luaL_checkstack(L, 8, "json.equal");
+	size_t count = 0;
+	if (!members_equal(L, a, b, depth, &count))
+		return 0;
+	limits_charge(L, 4 + count);
+	if (count == 0 && value_is_array(L, a) != value_is_array(L, b))
+		return 0;
+	for (lua_pushnil(L); lua_next(L, b) != 0; lua_pop(L, 1))
+		if (count-- == 0)
+			return lua_pop(L, 2), 0;
+	return 1;
+}
+
+static int equal(lua_State *L, int a, int b, int depth)
+{
+	if (lua_rawequal(L, a, b))
+		return 1;
+	return lua_type(L, a) == LUA_TTABLE && lua_type(L, b) == LUA_TTABLE && tables_equal(L, a, b, depth);
+}
+
+int value_equal(lua_State *L, int a, int b)
+{
+	return equal(L, lua_absindex(L, a), lua_absindex(L, b), 0);
+}

@@ -1,0 +1,348 @@
+/* The work queue: see queue.h.
+ *
+ * The one problem: a key may be wanted now, wanted later, being worked on and wanted again, all
+ * at once, and none of these may lose another. So a key has one item with a flag for each:
+ * `queued` (in one of two lists, by priority), `in_work`, `again` (added while in work: it is
+ * queued by queue_done) and an armed timer (wanted later). The item goes when none of them is set
+ * and no failure is remembered. Nothing is touched after `ready` was called: it may take keys. */
+#include "work/queue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/map.h"
+#include "base/metrics.h"
+#include "base/xalloc.h"
+
+#define RETRY_FIRST_MS 5
+#define RETRY_MOST_MS 300000
+
+struct item {
+	struct queue *queue;
+	struct item *prev, *next; /* while queued */
+	struct clock_timer timer; /* armed: wanted later */
+	uint64_t queued_ms, taken_ms;
+	unsigned failures;
+	bool queued, in_work, again;
+	enum queue_priority priority;       /* of the place in line, or of `again` */
+	enum queue_priority later_priority; /* of the timer */
+	enum queue_priority taken_priority; /* a retry goes back to the line it came from */
+	char key[];
+};
+
+struct line {
+	struct item *first, *last;
+};
+
+struct queue_metrics {
+	struct metric_series *depth, *adds, *retries, *waited, *worked, *unfinished, *longest;
+};
+
+struct queue {
+	struct clock *clock;
+	struct map items;
+	struct line lines[QUEUE_BACKGROUND + 1];
+	size_t depth, in_work, waiting;
+	bool stopped, has_metrics;
+	struct queue_metrics metrics;
+	void (*ready)(void *arg);
+	void *arg;
+};
+
+/* --- metrics: client-go's names, seconds --- */
+
+static double work_seconds(const struct queue *q, bool longest)
+{
+	const struct map_slot *slot;
+	uint64_t now = clock_now_ms(q->clock);
+	double sum = 0, most = 0;
+	for (size_t i = 0; q->in_work && (slot = map_next(&q->items, &i)) != NULL;) {
+		const struct item *it = slot->value;
+		double age = it->in_work ? (double)(now - it->taken_ms) / 1000 : 0;
+		sum += age;
+		most = age > most ? age : most;
+	}
+	return longest ? most : sum;
+}
+
+static double read_unfinished(void *arg)
+{
+	return work_seconds(arg, false);
+}
+
+static double read_longest(void *arg)
+{
+	return work_seconds(arg, true);
+}
+
+static double read_depth(void *arg)
+{
+	return (double)((struct queue *)arg)->depth;
+}
+
+static double read_nothing(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+static struct metric_series *series(enum metric_kind kind, const char *family, const char *help, const char *name)
+{
+	static const char *const labels[] = {"name", NULL};
+	static const double buckets[] = {0.001, 0.01, 0.1, 1, 10, 100, 1000};
+	size_t count = kind == METRIC_HISTOGRAM ? sizeof buckets / sizeof *buckets : 0;
+	return metric_with(metric_register(kind, family, help, labels, count ? buckets : NULL, count), &name);
+}
+
+static void register_metrics(struct queue *q, const char *name)
+{
+	struct queue_metrics *m = &q->metrics;
+	m->depth = series(METRIC_GAUGE, "workqueue_depth", "Current depth of workqueue", name);
+	m->adds = series(METRIC_COUNTER, "workqueue_adds_total", "Total number of adds handled by workqueue", name);
+	m->retries = series(METRIC_COUNTER, "workqueue_retries_total",
+		"Total number of retries handled by workqueue", name);
+	m->waited = series(METRIC_HISTOGRAM, "workqueue_queue_duration_seconds",
+		"How long in seconds an item stays in workqueue before being requested", name);
+	m->worked = series(METRIC_HISTOGRAM, "workqueue_work_duration_seconds",
+		"How long in seconds processing an item from workqueue takes.", name);
+	m->unfinished = series(METRIC_GAUGE, "workqueue_unfinished_work_seconds",
+		"How many seconds of work has been done that is in progress and hasn't been observed by work_duration",
+		name);
+	m->longest = series(METRIC_GAUGE, "workqueue_longest_running_processor_seconds",
+		"How many seconds has the longest running processor for workqueue been running", name);
+	metric_compute(m->depth, read_depth, q);
+	metric_compute(m->unfinished, read_unfinished, q);
+	metric_compute(m->longest, read_longest, q);
+	q->has_metrics = true;
+}
+
+/* --- items --- */
+
+static struct item *find(const struct queue *q, const char *key)
+{
+	return map_get(&q->items, key);
+}
+
+static void wanted_later(struct clock_timer *t);
+
+static struct item *find_or_make(struct queue *q, const char *key)
+{
+	struct item *it = find(q, key);
+	if (it != NULL)
+		return it;
+	size_t size = strlen(key) + 1;
+	it = xcalloc(1, sizeof *it + size);
+	memcpy(it->key, key, size);
+	it->queue = q;
+	it->timer.fire = wanted_later;
+	it->timer.data = it;
+	map_set(&q->items, it->key, it);
+	return it;
+}
+
+static void drop_if_idle(struct queue *q, struct item *it)
+{
+	if (it->queued || it->in_work || it->failures != 0 || clock_is_armed(&it->timer))
+		return;
+	map_remove(&q->items, it->key);
+	free(it);
+}
+
+/* --- the two lines --- */
+
+static void line_append(struct queue *q, struct item *it, enum queue_priority p)
+{
+	struct line *l = &q->lines[p];
+	it->priority = p;
+	it->queued = true;
+	it->prev = l->last;
+	it->next = NULL;
+	*(l->last ? &l->last->next : &l->first) = it;
+	l->last = it;
+	q->depth++;
+}
+
+static void line_remove(struct queue *q, struct item *it)
+{
+	struct line *l = &q->lines[it->priority];
+	*(it->prev ? &it->prev->next : &l->first) = it->next;
+	*(it->next ? &it->next->prev : &l->last) = it->prev;
+	it->prev = it->next = NULL;
+	it->queued = false;
+	q->depth--;
+}
+
+static void enqueue(struct queue *q, struct item *it, enum queue_priority p)
+{
+	it->queued_ms = clock_now_ms(q->clock);
+	line_append(q, it, p);
+	if (q->depth == 1 && q->ready != NULL)
+		q->ready(q->arg);
+}
+
+static void add(struct queue *q, struct item *it, enum queue_priority p)
+{
+	bool known = it->queued || it->again;
+	if (!known && q->has_metrics)
+		metric_add(q->metrics.adds, 1);
+	if (it->in_work) {
+		it->priority = known && it->priority < p ? it->priority : p;
+		it->again = true;
+	} else if (!it->queued) {
+		enqueue(q, it, p);
+	} else if (p < it->priority) {
+		line_remove(q, it);
+		line_append(q, it, p);
+	}
+}
+
+static void wanted_later(struct clock_timer *t)
+{
+	struct item *it = t->data;
+	it->queue->waiting--;
+	add(it->queue, it, it->later_priority);
+}
+
+/* --- the interface --- */
+
+struct queue *queue_new(struct clock *clock, const char *name, void (*ready)(void *arg), void *arg)
+{
+	struct queue *q = xcalloc(1, sizeof *q);
+	q->clock = clock;
+	q->ready = ready;
+	q->arg = arg;
+	if (name != NULL)
+		register_metrics(q, name);
+	return q;
+}
+
+void queue_free(struct queue *q)
+{
+	if (q == NULL)
+		return;
+	const struct map_slot *slot;
+	for (size_t i = 0; (slot = map_next(&q->items, &i)) != NULL;) {
+		struct item *it = slot->value;
+		clock_disarm(q->clock, &it->timer);
+		free(it);
+	}
+	map_deinit(&q->items);
+	if (q->has_metrics) {
+		metric_compute(q->metrics.depth, read_nothing, NULL);
+		metric_compute(q->metrics.unfinished, read_nothing, NULL);
+		metric_compute(q->metrics.longest, read_nothing, NULL);
+	}
+	free(q);
+}
+
+void queue_add(struct queue *q, const char *key, enum queue_priority p)
+{
+	if (!q->stopped)
+		add(q, find_or_make(q, key), p);
+}
+
+void queue_add_after(struct queue *q, const char *key, uint64_t after_ms, enum queue_priority p)
+{
+	if (after_ms == 0 || q->stopped) {
+		queue_add(q, key, p);
+		return;
+	}
+	struct item *it = find_or_make(q, key);
+	if (!clock_is_armed(&it->timer)) {
+		q->waiting++;
+		it->later_priority = p;
+		clock_arm(q->clock, &it->timer, after_ms);
+		return;
+	}
+	it->later_priority = it->later_priority < p ? it->later_priority : p;
+	uint64_t now = clock_now_ms(q->clock);
+	if (it->timer.due_ms > now && it->timer.due_ms - now > after_ms)
+		clock_arm(q->clock, &it->timer, after_ms);
+}
+
+uint64_t queue_retry(struct queue *q, const char *key)
+{
+	struct item *it = find_or_make(q, key);
+	/* 5 ms << 16 is past five minutes already. */
+	uint64_t delay = it->failures > 16 ? RETRY_MOST_MS : (uint64_t)RETRY_FIRST_MS << it->failures;
+	if (delay > RETRY_MOST_MS)
+		delay = RETRY_MOST_MS;
+	it->failures++;
+	if (q->has_metrics)
+		metric_add(q->metrics.retries, 1);
+	queue_add_after(q, key, delay, it->taken_priority);
+	return delay;
+}
+
+void queue_forget(struct queue *q, const char *key)
+{
+	struct item *it = find(q, key);
+	if (it == NULL)
+		return;
+	it->failures = 0;
+	drop_if_idle(q, it);
+}
+
+unsigned queue_failures(const struct queue *q, const char *key)
+{
+	const struct item *it = find(q, key);
+	return it ? it->failures : 0;
+}
+
+const char *queue_take(struct queue *q)
+{
+	struct item *it = q->lines[QUEUE_LIVE].first;
+	if (it == NULL)
+		it = q->lines[QUEUE_BACKGROUND].first;
+	if (it == NULL || q->stopped)
+		return NULL;
+	line_remove(q, it);
+	it->in_work = true;
+	it->taken_priority = it->priority;
+	it->taken_ms = clock_now_ms(q->clock);
+	q->in_work++;
+	if (q->has_metrics)
+		metric_observe(q->metrics.waited, (double)(it->taken_ms - it->queued_ms) / 1000);
+	return it->key;
+}
+
+void queue_done(struct queue *q, const char *key)
+{
+	struct item *it = find(q, key);
+	if (it == NULL || !it->in_work)
+		return;
+	it->in_work = false;
+	q->in_work--;
+	if (q->has_metrics)
+		metric_observe(q->metrics.worked, (double)(clock_now_ms(q->clock) - it->taken_ms) / 1000);
+	bool again = it->again && !q->stopped;
+	it->again = false;
+	if (again)
+		enqueue(q, it, it->priority);
+	else
+		drop_if_idle(q, it);
+}
+
+size_t queue_depth(const struct queue *q)
+{
+	return q->depth;
+}
+
+size_t queue_in_work(const struct queue *q)
+{
+	return q->in_work;
+}
+
+size_t queue_waiting(const struct queue *q)
+{
+	return q->waiting;
+}
+
+void queue_stop(struct queue *q)
+{
+	q->stopped = true;
+	const struct map_slot *slot;
+	for (size_t i = 0; (slot = map_next(&q->items, &i)) != NULL;)
+		clock_disarm(q->clock, &((struct item *)slot->value)->timer);
+	q->waiting = 0;
+}

@@ -1,0 +1,223 @@
+-- Making one child as it is wanted, with as few requests as that takes, and never more than is ours.
+--
+-- A child is written by server-side apply, field manager `moonphase`, forced: what we say holds,
+-- what we do not say belongs to others. A forced apply would take over a stranger's object of
+-- the same name, so before its first write a child is read by name. Apply cannot remove what
+-- somebody else added, and it keeps the live order of lists: what diff.repair finds is mended by
+-- one strategic merge patch. What the server refuses to change (422) is replaced if the policy
+-- allows it for this child.
+--
+-- Every function here may wait. ensure() answers "unchanged", "written", or nil and a Problem
+-- (lua/types/policy.lua).
+
+local diff = require "diff"
+local lists = require "lists"
+local informers = require "informers"
+
+local M = {}
+
+M.MANAGER = "moonphase"
+M.DIGEST = "moonphase.primehub.io/policy" -- which policy changed this child last
+local APPLY_QUERY = { fieldManager = M.MANAGER, force = "true" }
+local PATCH_QUERY = { fieldManager = M.MANAGER }
+
+local function problem(child, code, reason, message)
+  return nil, { kind = child.kind, name = child.metadata.name, code = code, reason = reason, message = message }
+end
+
+local function refused(child, answer, failure)
+  if not answer then return problem(child, 0, "NoAnswer", failure) end
+  local reason = answer.reason ~= "" and answer.reason or "Refused"
+  return problem(child, answer.status, reason, answer.message)
+end
+
+local function ok(answer)
+  return answer ~= nil and answer.status >= 200 and answer.status < 300
+end
+
+-- One child as the host writes it: the policy's manifest with namespace, owner and parent label.
+-- `owner` is {api_version, kind, name, uid, namespace}; label: the key of the parent's label.
+function M.complete(manifest, owner, label)
+  local child, meta = {}, {}
+  for k, v in pairs(manifest) do child[k] = v end
+  for k, v in pairs(manifest.metadata) do meta[k] = v end
+  local labels = {}
+  for k, v in pairs(meta.labels or {}) do labels[k] = v end
+  labels[label] = owner.name
+  meta.labels = labels
+  meta.namespace = owner.namespace
+  meta.ownerReferences = json.array { {
+    apiVersion = owner.api_version, kind = owner.kind, name = owner.name, uid = owner.uid,
+    controller = true, blockOwnerDeletion = true,
+  } }
+  child.metadata = meta
+  return child
+end
+
+-- Whose object this is: "ours", "another" (its controller is somebody else), or "stranger".
+function M.ownership(live, owner_uid)
+  local mine, controller = false, nil
+  for _, reference in ipairs(live.metadata.ownerReferences or {}) do
+    if reference.uid == owner_uid then
+      mine = true
+    elseif reference.controller then
+      controller = reference.uid
+    end
+  end
+  if controller then return "another" end
+  return mine and "ours" or "stranger"
+end
+
+-- ctx: {cluster, informer, owner_uid, digest, replace_allowed(child) -> bool, count(verb)}
+local function body_of(ctx, child, uid)
+  local body, meta, annotations = {}, {}, {}
+  for k, v in pairs(child) do body[k] = v end
+  for k, v in pairs(child.metadata) do meta[k] = v end
+  for k, v in pairs(meta.annotations or {}) do annotations[k] = v end
+  annotations[M.DIGEST] = ctx.digest
+  meta.annotations = annotations
+  meta.uid = uid
+  body.metadata = meta
+  return body
+end
+
+local function path_of(ctx, child)
+  return informers.path(ctx.informer.kind, child.metadata.namespace, child.metadata.name)
+end
+
+local function remember(ctx, child, answer)
+  local watch = ctx.informer:of(child.metadata.namespace .. "/" .. child.metadata.name)
+  if watch then watch:wrote(answer.body) end
+end
+
+local function send(ctx, child, content_type, query, body)
+  ctx.count(child.kind)
+  local answer, failure = ctx.cluster:request {
+    method = "PATCH", path = path_of(ctx, child), query = query, content_type = content_type, body = body,
+  }
+  if ok(answer) then remember(ctx, child, answer) end
+  return answer, failure
+end
+
+local function server_side_apply(ctx, child, uid)
+  return send(ctx, child, "application/apply-patch+yaml", APPLY_QUERY, body_of(ctx, child, uid))
+end
+
+local function delete(ctx, child, uid)
+  ctx.count(child.kind)
+  local answer, failure = ctx.cluster:request {
+    method = "DELETE", path = path_of(ctx, child),
+    body = { apiVersion = "v1", kind = "DeleteOptions", preconditions = { uid = uid }, propagationPolicy = "Background" },
+  }
+  if ok(answer) then
+    local key = child.metadata.namespace .. "/" .. child.metadata.name
+    local watch = ctx.informer:of(key)
+    if watch then watch:deleted(key, uid) end
+  end
+  return answer, failure
+end
+
+-- 422: the server will not change it in place. Delete exactly this object and make it anew.
+local function replace(ctx, child, live, answer)
+  if not ctx.replace_allowed(child) then return refused(child, answer) end
+  log.warn("replacing a child that cannot be changed in place",
+    { kind = child.kind, name = child.metadata.name, namespace = child.metadata.namespace, why = answer.message })
+  local gone, failure = delete(ctx, child, live.metadata.uid)
+  if not ok(gone) and not (gone and gone.status == 404) then return refused(child, gone, failure) end
+  local made, why = server_side_apply(ctx, child, nil)
+  if not ok(made) then return refused(child, made, why) end
+  return "written"
+end
+
+-- Removing and ordering, which apply does not do. The UID keeps the patch from another object of the name.
+local function repair(ctx, child, live)
+  local patch = diff.repair(child, live)
+  if not patch then return true end
+  patch.metadata = patch.metadata or {}
+  patch.metadata.uid = live.metadata.uid
+  patch.metadata.annotations = { [M.DIGEST] = ctx.digest }
+  return send(ctx, child, "application/strategic-merge-patch+json", PATCH_QUERY, patch)
+end
+
+-- The live object differs: mend it. Extras go first, since an entry that nobody asked for may keep the
+-- server from taking ours (a port of the same name); order comes last, on what apply left.
+local function mend(ctx, child, live, found)
+  if found.extras and lists.is_strategic(child.apiVersion) then
+    local answer, failure = repair(ctx, child, live)
+    if not ok(answer) then
+      if answer and answer.status == 422 then return replace(ctx, child, live, answer) end
+      return refused(child, answer, failure)
+    end
+    live = json.decode(answer.body)
+    found = diff.compare(child, live)
+  end
+  if found.values then
+    local answer, failure = server_side_apply(ctx, child, live.metadata.uid)
+    if not ok(answer) then
+      if answer and answer.status == 422 then return replace(ctx, child, live, answer) end
+      return refused(child, answer, failure)
+    end
+    live = json.decode(answer.body)
+    found = diff.compare(child, live)
+  end
+  if found.order and lists.is_strategic(child.apiVersion) then
+    local answer, failure = repair(ctx, child, live)
+    if not ok(answer) then return refused(child, answer, failure) end
+  end
+  return "written"
+end
+
+-- An object that exists: may we write it, and is there anything to write?
+local function settle(ctx, child, live)
+  if live.metadata.deletionTimestamp then
+    return problem(child, 409, "WaitingForDeletion",
+      "the present " .. child.kind .. " " .. child.metadata.name .. " is being deleted; it is made again when it is gone")
+  end
+  local whose = M.ownership(live, ctx.owner_uid)
+  if whose == "another" then
+    return problem(child, 409, "WaitingForOwner",
+      child.kind .. " " .. child.metadata.name .. " is controlled by another object; waiting for it to go")
+  elseif whose == "stranger" then
+    return problem(child, 409, "ChildConflict", child.kind .. " " .. child.metadata.name
+      .. " exists and is not moonphase's: it is left alone. Delete or rename it, or choose another name for this deployment")
+  end
+  local found = diff.compare(child, live)
+  if #found == 0 then return "unchanged" end
+  if ctx.dry_run then return ctx.dry_run(child, found) end
+  return mend(ctx, child, live, found)
+end
+
+-- Make `child` (completed) so.
+function M.ensure(ctx, child)
+  local live = ctx.informer:read(child.metadata.namespace .. "/" .. child.metadata.name)
+  if live then return settle(ctx, child, live) end
+  local answer, failure = ctx.cluster:request { path = path_of(ctx, child) }
+  if answer and answer.status == 200 then
+    local found, why = json.decode(answer.body)
+    if not found then return problem(child, 0, "NoAnswer", "the server's answer is not JSON: " .. why) end
+    local result, trouble = settle(ctx, child, found)
+    -- ours and as wanted, but our watch does not show it (yet): let readers see it
+    if result == "unchanged" then remember(ctx, child, answer) end
+    return result, trouble
+  elseif answer and answer.status == 404 then
+    if ctx.dry_run then return ctx.dry_run(child, nil) end
+    local made, why = server_side_apply(ctx, child, nil)
+    if not ok(made) then return refused(child, made, why) end
+    return "written"
+  end
+  return refused(child, answer, failure)
+end
+
+-- Delete a child that the decision names, if it is ours. target: {kind, name}; namespace of the owner.
+function M.prune(ctx, target, namespace)
+  local key = namespace .. "/" .. target.name
+  local live = ctx.informer:get(key)
+  if not live or live.deleting or live.indexes.owner ~= ctx.owner_uid then return "unchanged" end
+  local child = { kind = target.kind, metadata = { name = target.name, namespace = namespace } }
+  if ctx.dry_run then return ctx.dry_run(child, "delete") end
+  local answer, failure = delete(ctx, child, live.uid)
+  if ok(answer) or (answer and answer.status == 404) then return "written" end
+  return refused(child, answer, failure)
+end
+
+return M

@@ -1,0 +1,165 @@
+-- moonphase run: the operator. Puts cluster, policies, controller and the small HTTP side together, and ends well.
+
+local controller = require "controller"
+local options = require "options"
+local policies = require "policies"
+
+local SPEC = {
+  about = "Run the operator: make PhDeployments what their specs and the policies say.",
+  usage = "moonphase run [options]",
+  { "kubeconfig", "PATH", "the kubeconfig file (default: KUBECONFIG, in-cluster, ~/.kube/config)" },
+  { "context", "NAME", "the context in it" },
+  { "namespace", "NAME", "serve this namespace (repeats; default: the context's)", many = true },
+  { "all-namespaces", nil, "serve every namespace" },
+  { "policies", "DIR", "policies from a folder in place of the built-in ones" },
+  { "settings", "FILE", "settings over those of the policies, key by key" },
+  { "env-file", "FILE", "NAME=value lines, as if they were in the environment" },
+  { "dry-run", nil, "decide and say what would be written, write nothing" },
+  { "http-addr", "ADDR", "health and metrics (default 127.0.0.1:0; \"\" for none)" },
+  { "control-socket", "PATH", "a Unix socket that explain asks" },
+  { "resync-seconds", "N", "decide every object anew this often (default 600)" },
+  { "record", "FILE", "append every request as a JSON line (they may hold secrets)" },
+  { "log-format", "text|json", "how log lines look (default text)" },
+  { "log-level", "LEVEL", "debug, info, warn or error (default info)" },
+  example = "moonphase run --namespace hub --http-addr 127.0.0.1:8080",
+}
+
+local STOP_SECONDS = 25
+
+local function open_cluster(o)
+  local cluster, why = kube.open { kubeconfig = o.kubeconfig, context = o.context }
+  if not cluster then options.fail(1, why) end
+  return cluster
+end
+
+local function readiness(state)
+  local c = state.controller
+  if not c or not c.ready then
+    return false, c and c:trouble() or "caches are not complete yet"
+  end
+  return true, "ok"
+end
+
+local function health_pages(state)
+  local pages = {}
+  pages["/healthz"] = function() return 200, "ok\n" end
+  pages["/livez"] = pages["/healthz"]
+  pages["/readyz"] = function(call)
+    local ready, why = readiness(state)
+    local verbose = call.query("verbose") and "policy " .. state.generation.digest .. "\n" or ""
+    return ready and 200 or 503, verbose .. why .. "\n"
+  end
+  pages["/metrics"] = function() return 200, metrics.text(), "text/plain; version=0.0.4; charset=utf-8" end
+  return pages
+end
+
+local function control_pages(state)
+  local pages = health_pages(state)
+  pages["/explain"] = function(call)
+    local c, name = state.controller, call.query("name") or ""
+    if not (c and c.ready) then return 503, "the operator's caches are not complete yet\n" end
+    local namespace = call.query("namespace") or (c.namespaces and c.namespaces[1]) or state.cluster.namespace
+    local answer = c:explain(namespace .. "/" .. name)
+    if not answer then return 404, "there is no PhDeployment " .. name .. " in namespace " .. namespace .. "\n" end
+    return 200, json.encode(answer), "application/json"
+  end
+  pages["/stats"] = function()
+    return 200, json.encode { turns = loop.turns(), requests = state.cluster:counts(), policy = state.generation:stats() }, "application/json"
+  end
+  pages["/turns/reset"] = function()
+    loop.turns(true)
+    return 200, "ok\n"
+  end
+  return pages
+end
+
+local function serve(pages, where)
+  local server, why = http.serve {
+    address = where.address, unix = where.unix,
+    handler = function(call)
+      local page = pages[call.path]
+      if not page then return 404, "there is no page " .. call.path .. "\n" end
+      return page(call)
+    end,
+  }
+  if not server then options.fail(1, why) end
+  return server
+end
+
+local function open_servers(o, state)
+  state.servers = {}
+  if o.http_addr ~= "" then
+    local server = serve(health_pages(state), { address = o.http_addr or "127.0.0.1:0" })
+    state.servers[#state.servers + 1] = server
+    log.info("health and metrics are served", { address = server.address })
+  end
+  if o.control_socket then
+    state.servers[#state.servers + 1] = serve(control_pages(state), { unix = o.control_socket })
+    log.info("the control socket is open", { path = o.control_socket })
+  end
+end
+
+local function stop(state)
+  if state.stopping then return end
+  state.stopping = true
+  log.info("stopping: no new work, what is under way ends first")
+  local clean = not state.controller or state.controller:stop(STOP_SECONDS)
+  if not clean then log.warn("some reconciles did not end in time", { seconds = STOP_SECONDS }) end
+  for _, server in ipairs(state.servers) do server:close() end
+  log.info("stopped")
+  loop.exit(0)
+end
+
+-- Until the cluster answers: say why not, try again. What can go on (health, metrics) goes on meanwhile.
+local function wait_for_cluster(state)
+  local told
+  local delay = 0.8
+  while not state.stopping do
+    local answer, why = state.cluster:request { path = "/version", timeout = 10 }
+    if answer and answer.status == 200 then
+      local version = json.decode(answer.body)
+      log.info("connected", { server = state.cluster.server, version = version and version.gitVersion or "?" })
+      return true
+    end
+    local text = why or ("%d %s"):format(answer.status, answer.message)
+    if told ~= text then
+      log.error("the cluster cannot be reached; trying again", { server = state.cluster.server, from = state.cluster.source, why = text })
+    end
+    told = text
+    loop.sleep(delay)
+    delay = math.min(delay * 2, 30)
+  end
+end
+
+local function read_env_file(path)
+  if not path then return end
+  local ok, why = process.load_env(path)
+  if not ok then options.fail(1, "--env-file: " .. why) end
+end
+
+return options.main(function(words)
+  local o = options.parse(words, SPEC)
+  if o.all_namespaces and #o.namespace > 0 then
+    options.fail(2, "--all-namespaces and --namespace exclude each other")
+  end
+  read_env_file(o.env_file)
+  log.configure(o.log_level or "info", o.log_format or "text")
+  local generation, settings = policies.load(o.policies, o.settings)
+  if not generation then options.fail(1, settings) end
+  local state = { cluster = open_cluster(o), generation = generation, settings = settings }
+  open_servers(o, state)
+  local finish = function() loop.spawn(stop, state) end
+  loop.on_signal("TERM", finish)
+  loop.on_signal("INT", finish)
+  if not wait_for_cluster(state) then return end
+  local recorded = o.record and require("record").wrap(state.cluster, o.record)
+  state.controller = controller.new {
+    cluster = recorded or state.cluster, generation = generation, module = "phdeployment", settings = settings,
+    namespaces = not o.all_namespaces and (#o.namespace > 0 and o.namespace or { state.cluster.namespace }) or nil,
+    catalog_namespace = state.cluster.namespace, dry_run = o.dry_run, resync_seconds = tonumber(o.resync_seconds),
+  }
+  log.info("moonphase runs", { version = moonphase.version, policy = generation.digest,
+    namespaces = o.all_namespaces and "all" or table.concat(state.controller.namespaces, ",") })
+  state.controller:run()
+  loop.event():wait() -- until a signal ends the program
+end)

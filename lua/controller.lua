@@ -1,0 +1,258 @@
+-- The controller loop: watches feed a queue of keys, workers reconcile them.
+--
+-- A change of an object, of a child, or of an input names the keys that it concerns; the queue
+-- holds each once, a worker takes one at a time, and a key that fails backs off by itself
+-- without delaying another. Every key is looked at again at least every ten minutes from the
+-- caches: no read, and no write unless something differs.
+
+local apply = require "apply"
+local informers = require "informers"
+local observe = require "observe"
+local reconcile = require "reconcile"
+local rollout = require "rollout"
+
+local M = {}
+M.__index = M
+
+local RESYNC_SECONDS = 600
+local WORKERS = 32
+
+-- A few replacements of children per key and hour; more would be a fight with the server.
+local function replacement_budget()
+  local used = {}
+  return { take = function(_, key)
+    local now = loop.now()
+    local last = used[key]
+    if last and now - last < 600 then return false end
+    used[key] = now
+    return true
+  end, forget = function(_, key) used[key] = nil end }
+end
+
+local function new_metrics()
+  local by = { "controller" }
+  return {
+    total = metrics.counter("controller_runtime_reconcile_total", "Reconciles by their result", { "controller", "result" }),
+    errors = metrics.counter("controller_runtime_reconcile_errors_total", "Reconciles that failed", by),
+    time = metrics.histogram("controller_runtime_reconcile_time_seconds", "How long a reconcile takes", by),
+    active = metrics.gauge("controller_runtime_active_workers", "Workers that are busy", by),
+    workers = metrics.gauge("controller_runtime_max_concurrent_reconciles", "Workers", by),
+    policy_errors = metrics.counter("moonphase_policy_errors_total", "Calls of a policy that failed, by outcome", { "outcome" }),
+    to_write = metrics.histogram("moonphase_change_to_write_seconds", "From a change of an object to the first write that follows", {},
+      { 0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5 }),
+    writes = metrics.counter("moonphase_writes_total", "Writes sent to the API server, by kind", { "kind" }),
+  }
+end
+
+-- options: {cluster, generation, module, settings, namespaces (array or nil for all), catalog_namespace, dry_run}
+function M.new(options)
+  local declaration = assert(options.generation:describe(options.module))
+  local self = setmetatable({
+    cluster = options.cluster, generation = options.generation, module = options.module,
+    declaration = declaration, settings = options.settings, digest = options.generation.digest,
+    kind = declaration.kind, label = declaration.label, namespaces = options.namespaces,
+    catalog_namespace = options.catalog_namespace,
+    children = {}, watches = {}, inputs = {}, by_kind = {}, problems = {}, last_error = {},
+    replacements = replacement_budget(), metrics = new_metrics(), workers = options.workers or WORKERS,
+    queue = work.queue { name = declaration.kind.resource }, name = declaration.kind.resource:lower(),
+    busy = 0, stopping = false, changed_at = {}, resync = options.resync_seconds or RESYNC_SECONDS,
+  }, M)
+  self.rollout = rollout.new(self)
+  if options.dry_run then
+    self.dry_run = function(child, found)
+      log.info("dry run: a child would be written", { kind = child.kind, name = child.metadata.name,
+        namespace = child.metadata.namespace, differences = type(found) == "table" and #found or tostring(found or "create") })
+      return "unchanged"
+    end
+  end
+  return self
+end
+
+local function trouble_of(kind)
+  return function(text, retry_seconds)
+    log.warn("a watch has trouble", { resource = kind.resource, why = text, retry_seconds = retry_seconds })
+  end
+end
+
+-- A write is about to be sent: counted, and timed if it is the first after a change of the object.
+function M:count_write(kind, key)
+  self.metrics.writes:add(1, kind)
+  local since = self.changed_at[key]
+  if since then
+    self.changed_at[key] = nil
+    self.metrics.to_write:observe(loop.now() - since)
+  end
+end
+
+function M:add(key, first_list)
+  self.queue:add(key, first_list)
+end
+
+-- A child or watched object names its parent by the label; the parent of before and after are both told.
+function M:parent_changed(key, before, after, first_list)
+  local namespace = key:match("^(.-)/")
+  local old, new = before and before.indexes.parent, after and after.indexes.parent
+  if new then self:add(namespace .. "/" .. new, first_list) end
+  if old and old ~= new then self:add(namespace .. "/" .. old, first_list) end
+end
+
+function M:input_changed(name, before, after, first_list)
+  local old, new = before and before.indexes.identity, after and after.indexes.identity
+  local function touch(value)
+    if value then
+      for _, key in ipairs(self.objects:find_anywhere(name, value)) do self:add(key, first_list) end
+    end
+  end
+  touch(new)
+  if old ~= new then touch(old) end
+end
+
+local function parent_indexes(label)
+  return { parent = { "metadata.labels[" .. label .. "]" }, owner = { "@owner" },
+    digest = { "metadata.annotations[" .. apply.DIGEST .. "]" } }
+end
+
+-- Start every watch. Returns at once; wait_synced() waits.
+function M:start_watches()
+  local object_indexes = {}
+  for name, input in pairs(self.declaration.inputs or {}) do object_indexes[name] = { input.by } end
+  for name, kind in pairs(self.declaration.inputs or {}) do
+    local namespace = kind.namespace and (self.settings[kind.namespace] or self.catalog_namespace)
+    if namespace == "" then namespace = self.catalog_namespace end
+    self.inputs[name] = { declaration = kind, informers = informers.start(self.cluster, kind, namespace and { namespace } or self.namespaces, {
+      indexes = { identity = kind.match }, on_trouble = trouble_of(kind),
+      on_change = function(_, _, before, after, first) self:input_changed(name, before, after, first) end,
+    }) }
+  end
+  local function following(kind)
+    return informers.start(self.cluster, kind, self.namespaces, {
+      label_selector = self.label, indexes = parent_indexes(self.label), on_trouble = trouble_of(kind),
+      on_change = function(key, _, before, after, first) self:parent_changed(key, before, after, first) end,
+    })
+  end
+  for name, kind in pairs(self.declaration.children) do
+    self.children[name] = following(kind)
+    self.by_kind[kind.kind] = self.children[name]
+  end
+  for name, kind in pairs(self.declaration.watches or {}) do self.watches[name] = following(kind) end
+  self.objects = informers.start(self.cluster, self.kind, self.namespaces, {
+    indexes = object_indexes, on_trouble = trouble_of(self.kind),
+    on_change = function(key, _, _, _, first)
+      if not first then self.changed_at[key] = loop.now() end
+      self:add(key, first)
+    end,
+  })
+end
+
+function M:all_informers()
+  local list = { self.objects }
+  for _, set in ipairs { self.children, self.watches } do
+    for _, informer in pairs(set) do list[#list + 1] = informer end
+  end
+  for _, input in pairs(self.inputs) do list[#list + 1] = input.informers end
+  return list
+end
+
+-- What must be known before the first decision: the objects, their children, what is watched. Inputs are
+-- not waited for: a catalogue that does not answer is "unknown" and removes nothing.
+function M:synced()
+  if not self.objects then return false end
+  for _, set in ipairs { { self.objects }, self.children, self.watches } do
+    for _, informer in pairs(set) do
+      if not informer:synced() then return false end
+    end
+  end
+  return true
+end
+
+-- The trouble that goes on in some watch, as text; nil when there is none.
+function M:trouble()
+  for _, informer in ipairs(self:all_informers()) do
+    local text = informer:trouble()
+    if text then return text end
+  end
+end
+
+function M:forget(key)
+  self.problems[key], self.last_error[key] = nil, nil
+  self.replacements:forget(key)
+  self.rollout:forget(key)
+end
+
+-- One reconcile of a taken key, and what becomes of the key.
+function M:work(key)
+  local started, name = loop.now(), self.name
+  self.busy = self.busy + 1
+  self.metrics.active:set(self.busy, name)
+  local ok, result, next_look = pcall(reconcile.key, self, key)
+  self.busy = self.busy - 1
+  self.metrics.active:set(self.busy, name)
+  self.metrics.time:observe(loop.now() - started, name)
+  if not ok then result, next_look = nil, result end
+  if result == nil then
+    local text = tostring(next_look)
+    local delay = self.queue:retry(key)
+    self.metrics.total:add(1, name, "error")
+    self.metrics.errors:add(1, name)
+    if self.last_error[key] ~= text then log.error("reconcile failed", { key = key, why = text, retry_seconds = delay }) end
+    self.last_error[key] = text
+  else
+    self.queue:forget(key)
+    self.last_error[key] = nil
+    if result == "again" then
+      self.metrics.total:add(1, name, "requeue")
+      self.queue:add(key)
+    else
+      self.metrics.total:add(1, name, next_look and "requeue_after" or "success")
+      if next_look then self.queue:add_after(key, next_look) end
+      if self.objects:get(key) then
+        self.queue:add_after(key, self.resync * (0.9 + 0.1 * math.random()), true)
+      end
+    end
+  end
+  self.changed_at[key] = nil -- nothing had to be written
+  self.queue:done(key)
+end
+
+-- (waits) until the caches are complete, then start the workers.
+function M:run()
+  self:start_watches()
+  while not self:synced() do
+    if self.stopping then return end
+    loop.sleep(0.01)
+  end
+  log.info("caches are complete", { objects = #self.objects:keys() })
+  -- give the catalogue a moment: a start that decides before it would only decide twice
+  for _, input in pairs(self.inputs) do input.informers:wait_synced(2) end
+  self.ready = true
+  self.metrics.workers:set(self.workers, self.name)
+  self.tasks = {}
+  for i = 1, self.workers do
+    self.tasks[i] = loop.spawn(function()
+      for key in function() return self.queue:take() end do self:work(key) end
+    end)
+  end
+end
+
+-- (waits) Take no more work; wait up to `seconds` for what is under way. Whether all ended.
+function M:stop(seconds)
+  self.stopping = true
+  self.queue:stop()
+  local deadline = loop.now() + seconds
+  while self.busy > 0 and loop.now() < deadline do loop.sleep(0.02) end
+  for _, informer in ipairs(self.objects and self:all_informers() or {}) do informer:stop() end
+  return self.busy == 0
+end
+
+-- What would be decided about a key now, and why; nil if there is no such object. Decided anew: a decision
+-- is a pure function of what is seen, so keeping a thousand of them would only cost memory.
+function M:explain(key)
+  local handle = self.objects and self.objects:get(key)
+  if not handle then return nil end
+  local decision, failure = self.generation:call(self.module, "decide", observe.seen(self, key, handle))
+  return { key = key, generation = handle.generation, resourceVersion = handle.version, decision = decision or nil,
+    failure = failure or nil, problems = self.problems[key] and json.array(self.problems[key]) or nil,
+    last_error = self.last_error[key], held = self.rollout:is_held(key) or nil, policy = { digest = self.digest } }
+end
+
+return M

@@ -1,0 +1,72 @@
+-- What a policy sees: the object, its children, what is watched, its inputs, put together from caches.
+--
+-- Nothing here waits or asks the server: a reconcile costs the API server nothing until something
+-- differs. Objects go into `seen` as the bytes that the cache holds (policy.raw); they become
+-- tables inside the policy's own state and nowhere else.
+
+local M = {}
+
+local function rfc3339(ms)
+  return os.date("!%Y-%m-%dT%H:%M:%SZ", ms // 1000)
+end
+M.rfc3339 = rfc3339
+
+-- world: {objects, children={name=informers}, watches={name=informers}, inputs={name={declaration,
+-- informers}}, settings, digest, problems={key={...}}}
+
+local function children_of(world, namespace, name, uid)
+  local children = {}
+  for kind_name, informer in pairs(world.children) do
+    local by_name = {}
+    for _, key in ipairs(informer:find(namespace, "parent", name)) do
+      local handle = informer:get(key)
+      if handle and handle.indexes.owner == uid then by_name[key:match("[^/]+$")] = informer:raw(key) end
+    end
+    children[kind_name] = by_name
+  end
+  return children
+end
+
+local function watched(informer, namespace, name)
+  local list = json.array {}
+  for _, key in ipairs(informer:find(namespace, "parent", name)) do list[#list + 1] = informer:raw(key) end
+  return list
+end
+
+-- Found, not there, not known now. "Not known" is a catalogue whose first list never came: after that its cache
+-- answers through every outage with what was known last.
+local function input_of(input, wanted)
+  if not input.informers:synced() then return { state = "unknown" } end
+  local keys = wanted and input.informers:find_anywhere("identity", wanted) or {}
+  if #keys == 0 then return { state = "missing" } end
+  if #keys > 1 then return { state = "ambiguous", objects = json.array(keys) } end
+  return { state = "found", object = input.informers:raw(keys[1]) }
+end
+
+local function revisions_of(world, key)
+  local list = json.array {}
+  local watch = world.objects:of(key)
+  for i, revision in ipairs(watch:revisions(key)) do
+    list[i] = { generation = revision.generation, time = rfc3339(revision.time_ms), spec = policy.raw(revision.spec) }
+  end
+  return list
+end
+
+-- `object`: the handle that world.objects:get(key) gave.
+function M.seen(world, key, object)
+  local namespace, name = key:match("^(.-)/(.+)$")
+  local seen = {
+    object = world.objects:raw(key),
+    revisions = revisions_of(world, key),
+    children = children_of(world, namespace, name, object.uid),
+    problems = json.array(world.problems[key] or {}),
+    settings = world.settings,
+    now = loop.wall_ms() // 1000,
+    policy = { digest = world.digest },
+  }
+  for watch_name, informer in pairs(world.watches) do seen[watch_name] = watched(informer, namespace, name) end
+  for input_name, input in pairs(world.inputs) do seen[input_name] = input_of(input, object.indexes[input_name]) end
+  return seen
+end
+
+return M

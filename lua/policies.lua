@@ -1,0 +1,121 @@
+-- A policy folder as a table of files, whether it is the built-in one, a folder of the administrator's, or a
+-- mounted ConfigMap (whose keys have no slash: children.deployment.lua is children/deployment.lua).
+
+local M = {}
+
+local function is_policy_file(name)
+  return name:match("%.lua$") or name:match("%.yaml$")
+end
+
+local function built_in()
+  local files = {}
+  for _, name in ipairs(moonphase.assets("policies/")) do
+    files[name:sub(#"policies/" + 1)] = moonphase.read_asset(name)
+  end
+  return files
+end
+
+-- Files of `dir`, one level of folders deep. nil, text.
+local function of_folder(dir)
+  local files = {}
+  local function take(relative)
+    local text, why = fs.read(dir .. "/" .. relative)
+    if not text then return nil, why end
+    files[relative] = text
+    return true
+  end
+  local names, why = fs.list(dir)
+  if not names then return nil, "the policies folder cannot be read: " .. why end
+  for _, name in ipairs(names) do
+    local hidden = name:sub(1, 1) == "."
+    local kind = not hidden and fs.kind(dir .. "/" .. name)
+    if kind == "file" and is_policy_file(name) then
+      local ok, trouble = take(name)
+      if not ok then return nil, trouble end
+    elseif kind == "directory" then
+      for _, inner in ipairs(fs.list(dir .. "/" .. name) or {}) do
+        if is_policy_file(inner) and inner:sub(1, 1) ~= "." then
+          local ok, trouble = take(name .. "/" .. inner)
+          if not ok then return nil, trouble end
+        end
+      end
+    end
+  end
+  if not files["phdeployment.lua"] then
+    return nil, dir .. " holds no phdeployment.lua: --policies wants a folder like the built-in one (moonphase policies shows it)"
+  end
+  return files
+end
+
+-- A PolicyError as one or two lines for people.
+function M.explain_error(failure)
+  local place = failure.file and failure.file ~= "" and (failure.file .. ":" .. tostring(failure.line) .. ": ") or ""
+  local text = place .. failure.text
+  if failure.source and failure.source ~= "" then text = text .. "\n    " .. failure.source:gsub("^%s+", "") end
+  return text
+end
+
+-- The folder's files. dir: nil for the built-in ones. nil, text.
+function M.files(dir)
+  if dir == nil then return built_in() end
+  return of_folder(dir)
+end
+
+-- Merge `over` into `base`, key by key: a map goes deeper, everything else replaces.
+local function overlay(base, over, path, unknown)
+  local out = {}
+  for k, v in pairs(base) do out[k] = v end
+  for k, v in pairs(over) do
+    local at = path == "" and k or path .. "." .. k
+    if base[k] == nil and unknown then unknown[#unknown + 1] = at end
+    if type(v) == "table" and not json.is_array(v) and type(base[k]) == "table" and not json.is_array(base[k]) then
+      -- maps that are empty by default hold keys of the administrator's own choice
+      out[k] = overlay(base[k], v, at, next(base[k]) ~= nil and unknown or nil)
+    else
+      out[k] = v
+    end
+  end
+  return out
+end
+
+local function one_document(text, name)
+  local documents, why = yaml.decode(text, name)
+  if not documents then return nil, why end
+  if #documents > 1 then return nil, name .. " holds " .. #documents .. " documents; settings are one" end
+  local settings = documents[1] or {}
+  if type(settings) ~= "table" or json.is_array(settings) then
+    return nil, name .. ": settings are a map of names to values"
+  end
+  return settings
+end
+
+-- settings.yaml of the folder with the administrator's file over it. nil, text.
+function M.settings(files, path)
+  local settings, why = one_document(files["settings.yaml"] or "", "settings.yaml")
+  if not settings then return nil, why end
+  if not path then return settings end
+  local text, trouble = fs.read(path)
+  if not text then return nil, "--settings " .. path .. " cannot be read: " .. trouble end
+  local over, wrong = one_document(text, path)
+  if not over then return nil, wrong end
+  local unknown = {}
+  settings = overlay(settings, over, "", unknown)
+  if #unknown > 0 then
+    table.sort(unknown)
+    return nil, path .. ": unknown setting " .. table.concat(unknown, ", ") .. "; settings.yaml of the policies lists all"
+  end
+  return settings
+end
+
+-- A generation and its settings. nil, text.
+function M.load(dir, settings_path)
+  local files, why = M.files(dir)
+  if not files then return nil, why end
+  local settings, trouble = M.settings(files, settings_path)
+  if not settings then return nil, trouble end
+  local generation, failure = policy.load { files = files, name = dir or "built-in policies" }
+  if not generation then return nil, "the policies do not load: " .. M.explain_error(failure) end
+  return generation, settings
+end
+
+return M

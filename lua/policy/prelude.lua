@@ -1,0 +1,50 @@
+-- The words that policies may use without asking for them: the globals of a policy state beside Lua's own
+-- pure libraries, json, quantity and digest. Everything here is a function of its arguments.
+
+local predicates = require "moonphase.predicates"
+local rules = require "moonphase.rules"
+
+local function kind_is_said(what, kind)
+  for _, field in ipairs { "api_version", "kind", "resource" } do
+    if type(kind) ~= "table" or type(kind[field]) ~= "string" then
+      error(("the controller's %s has no `%s`"):format(what, field), 4)
+    end
+  end
+end
+
+-- controller { kind, label, children, watches, inputs, decide }: what policies/phdeployment.lua returns
+-- (lua/types/policy.lua), checked for what the host needs of it.
+local function controller(declaration)
+  kind_is_said("kind", declaration.kind)
+  if type(declaration.label) ~= "string" then error("the controller has no `label`", 2) end
+  if type(declaration.decide) ~= "function" then error("the controller has no function `decide`", 2) end
+  for _, group in ipairs { "children", "watches", "inputs" } do
+    for name, kind in pairs(declaration[group] or {}) do
+      kind_is_said(group .. "." .. name, kind)
+      if group == "inputs" and (type(kind.by) ~= "string" or type(kind.match) ~= "table") then
+        error(("the controller's inputs.%s must say `by` (a path in the object) and `match` (paths in the input)"):format(name), 2)
+      end
+    end
+  end
+  return declaration
+end
+
+return {
+  controller = controller,
+  rules = rules.rules,
+  phases = rules.phases,
+  always = predicates.always,
+  fact = predicates.fact,
+  setting = predicates.setting,
+  input = predicates.input,
+  any_container = predicates.any_container,
+  crashing = predicates.crashing,
+  pod_condition = predicates.pod_condition,
+  deployment_condition = predicates.deployment_condition,
+  problem = predicates.problem,
+  text = require "moonphase.text",
+  time = require "moonphase.time",
+  labels = require "moonphase.labels",
+  resources = require "moonphase.resources",
+  base64 = require "moonphase.base64",
+}

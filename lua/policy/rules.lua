@@ -1,0 +1,119 @@
+-- Tables of rows, read from top to bottom: rules {} for failures, phases {} for the phase machine.
+--
+-- A row says what it is called, when it holds and what people read. How rows are tried is written
+-- here, once, together with the record of it: which rows were tried, which held, on what evidence.
+-- That record is what `explain` prints.
+--
+-- Grace. Some troubles pass: a registry hiccups, a pod waits for another one to go. A row with a
+-- grace holds at once, so that its condition turns False at once, but it counts as the failure only
+-- when that condition has been False for so long (its lastTransitionTime, which the host keeps).
+-- Nothing is remembered here: the clock is the object's own status.
+
+local text = require "moonphase.text"
+local time = require "moonphase.time"
+
+local M = {}
+
+local function check_rows(what, rows, needed)
+  for i, row in ipairs(rows) do
+    for _, field in ipairs(needed) do
+      if row[field] == nil then
+        error(("row %d of the %s (%s) has no `%s`"):format(i, what, tostring(row.name or row[1] or "?"), field), 4)
+      end
+    end
+    if row.when ~= nil and type(row.when) ~= "function" then
+      error(("row %d of the %s (%s): `when` must be a function or a predicate"):format(i, what,
+        tostring(row.name or row[1])), 4)
+    end
+  end
+  return rows
+end
+
+-- What a predicate answered as evidence: a table, or nil if the row does not hold.
+local function evidence_of(row, s)
+  local answer = row.when(s)
+  if not answer then return nil end
+  return type(answer) == "table" and answer or {}
+end
+
+local function seconds(grace, s)
+  if type(grace) == "function" then grace = grace(s) end
+  return grace or 0
+end
+
+-- How long the condition of a row has been in its bad state, in seconds.
+local function age(row, s)
+  local before = s.conditions[row.condition]
+  if not before or before.status ~= "False" then return 0 end
+  local since = time.parse(before.lastTransitionTime)
+  return since and math.max(0, s.now - since) or 0
+end
+
+local function try(row, s)
+  local evidence = evidence_of(row, s)
+  if not evidence then return nil, { row = row.name, held = false } end
+  local grace = seconds(row.grace, s)
+  local left = grace > 0 and grace - age(row, s) or 0
+  local result = {
+    name = row.name, condition = row.condition, phase = row.phase, row = row, evidence = evidence,
+    message = text.fill(row.message, evidence, s), remaining = left > 0 and left or nil,
+  }
+  return result, { row = row.name, held = true, evidence = evidence, grace = grace, remaining = result.remaining }
+end
+
+-- Try every row. Returns {failure = the first that holds past its grace (or nil), held = all that hold,
+-- by_condition = the first that holds of each condition, requeue_after = seconds until a grace ends (or nil), trace}.
+local function judge(self, s)
+  local verdict = { held = {}, by_condition = {}, trace = {} }
+  for i, row in ipairs(self.rows) do
+    local result, record = try(row, s)
+    verdict.trace[i] = record
+    if result then
+      verdict.held[#verdict.held + 1] = result
+      local is_first = verdict.by_condition[row.condition] == nil
+      if is_first then verdict.by_condition[row.condition] = result end
+      -- a condition tells one reason: the rows below wait with the one that tells it
+      if is_first and not result.remaining then verdict.failure = verdict.failure or result end
+      if is_first and result.remaining then
+        verdict.requeue_after = math.min(verdict.requeue_after or result.remaining, result.remaining)
+      end
+    end
+  end
+  return verdict
+end
+
+-- The first row with this mark that holds ("blocks": nothing may be written before it is mended), or nil.
+local function first(self, s, mark)
+  for _, row in ipairs(self.rows) do
+    if row[mark] then
+      local result = try(row, s)
+      if result then return result end
+    end
+  end
+  return nil
+end
+
+function M.rules(rows)
+  return { rows = check_rows("rules", rows, { "name", "condition", "when", "message" }), judge = judge, first = first }
+end
+
+-- The first row whose `when` holds: {phase, reason, message, row}, and the trace.
+local function judge_phase(self, s)
+  local trace = {}
+  for i, row in ipairs(self.rows) do
+    local evidence = evidence_of(row, s)
+    trace[i] = { row = type(row.reason) == "string" and row.reason or row[1], phase = row[1], held = evidence ~= nil }
+    if evidence then
+      local message = type(row.message) == "function" and row.message(s) or row.message
+      local reason = type(row.reason) == "function" and row.reason(s) or row.reason or row[1]
+      return { phase = row[1], reason = reason, message = text.fill(message, evidence, s), row = i }, trace
+    end
+  end
+  error("no row of the phases holds; let the last one be `when = always`", 0)
+end
+
+function M.phases(rows)
+  return { rows = check_rows("phases", rows, { 1, "when", "message" }), judge = judge_phase }
+end
+
+return M

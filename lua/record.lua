@@ -1,0 +1,29 @@
+-- A cluster whose requests are written down, one JSON line each when sent and one when answered: what the bench
+-- replays, and what a bug report can be made of. The file may hold what Secrets hold: it is only written when asked for.
+
+local M = {}
+
+local function target(options)
+  local parts = {}
+  for name, value in pairs(options.query or {}) do parts[#parts + 1] = name .. "=" .. tostring(value) end
+  table.sort(parts)
+  return options.path .. (#parts > 0 and "?" .. table.concat(parts, "&") or "")
+end
+
+function M.wrap(cluster, path)
+  local file = assert(fs.append(path))
+  local recorder = { namespace = cluster.namespace, server = cluster.server }
+  function recorder.watch(_, options) return cluster:watch(options) end
+  function recorder.counts() return cluster:counts() end
+  function recorder.request(_, options)
+    local body = options.body
+    if type(body) == "table" then body = json.encode(body) end
+    file:write(json.encode { method = options.method or "GET", path = target(options), body = body, content_type = options.content_type } .. "\n")
+    local answer, why = cluster:request(options)
+    file:write('{"done":true}\n')
+    return answer, why
+  end
+  return recorder
+end
+
+return M

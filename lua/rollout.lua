@@ -1,0 +1,115 @@
+-- Pacing: an edit of a policy that changes pod templates restarts models, so it moves a few at a time.
+--
+-- A changed template is the user's if the object's spec changed, and a mended drift if the child
+-- was last written by this very policy. Else the policy (or the settings, or moonphase itself)
+-- changed it: then `settings.rollout.budget` objects move at once, each waited for until it is
+-- Deployed, and the others keep the template that they have until their turn. The first one that
+-- turns Failed (one that was Failed before proves nothing) stops the rollout: it gets its old template back and the rest stay where they are.
+--
+-- hold() is asked for every child just before it is written; observe() is told every status.
+
+local diff = require "diff"
+
+local M = {}
+M.__index = M
+
+function M.new(world)
+  local budget = world.settings.rollout and tonumber(world.settings.rollout.budget) or 1
+  return setmetatable({ world = world, budget = math.max(1, math.floor(budget)),
+    moving = {}, moving_count = 0, held = {}, pinned = {}, stopped = false }, M)
+end
+
+local function template_differs(child, live)
+  return #diff.compare({ kind = child.kind, spec = { template = child.spec.template } }, live) > 0
+end
+
+-- `child` with the template (and the policy digest) that is live.
+local function with_template(child, template)
+  local copy, spec = {}, {}
+  for k, v in pairs(child) do copy[k] = v end
+  for k, v in pairs(child.spec) do spec[k] = v end
+  spec.template = template
+  copy.spec = spec
+  return copy
+end
+
+local function is_users_change(status, handle)
+  return (status.observedGeneration or 0) < handle.generation
+end
+
+-- The child as it may be written now, and the policy digest to write on it.
+function M:hold(key, handle, child, informer)
+  local world = self.world
+  if not (child.spec and child.spec.template) then return child, world.digest end
+  local child_key = child.metadata.namespace .. "/" .. child.metadata.name
+  local there = informer:get(child_key)
+  local digest = there and there.indexes.digest
+  if not digest or digest == world.digest and not self.pinned[key] then return child, world.digest end
+  local live = informer:read(child_key)
+  local object = live and world.objects:read(key)
+  local status = object and object.status or {}
+  if not live or not template_differs(child, live) or live.spec.replicas == 0 or is_users_change(status, handle) then
+    self.pinned[key] = nil
+    return child, world.digest
+  end
+  local pinned = self.pinned[key]
+  if pinned then return with_template(child, pinned.template), pinned.digest end
+  if self.moving[key] then return child, world.digest end
+  if self.stopped or self.moving_count >= self.budget then
+    self.held[key] = true
+    return with_template(child, live.spec.template), digest
+  end
+  self.held[key] = nil
+  self.moving[key] = { template = live.spec.template, digest = digest, was_failed = status.phase == "Failed" }
+  self.moving_count = self.moving_count + 1
+  log.info("rollout: a model moves to the new policy", { key = key, policy = world.digest, waiting = self:waiting() })
+  return child, world.digest
+end
+
+function M:waiting()
+  local n = 0
+  for _ in pairs(self.held) do n = n + 1 end
+  return n
+end
+
+function M:is_held(key)
+  return self.held[key] or self.pinned[key] ~= nil
+end
+
+local function release(self, key)
+  self.moving[key] = nil
+  self.moving_count = self.moving_count - 1
+end
+
+local function wake_held(self)
+  for key in pairs(self.held) do
+    self.held[key] = nil
+    self.world:add(key)
+  end
+end
+
+function M:observe(key, status)
+  local moved = self.moving[key]
+  if not moved or not status then return end
+  if status.phase == "Deployed" or status.phase == "Stopped" or (status.phase == "Failed" and moved.was_failed) then
+    release(self, key)
+    wake_held(self)
+  elseif status.phase == "Failed" then
+    release(self, key)
+    self.stopped = true
+    self.pinned[key] = moved
+    log.error("rollout stopped: a model failed with the new policy and goes back to its old template",
+      { key = key, policy = self.world.digest, why = status.message or "", waiting = self:waiting() })
+    self.world:add(key)
+  end
+end
+
+function M:forget(key)
+  self.held[key], self.pinned[key] = nil, nil
+  if self.moving[key] then
+    release(self, key)
+    wake_held(self)
+  end
+end
+
+return M

@@ -1,0 +1,53 @@
+-- Writing status: only what differs, only over what was read.
+--
+-- A policy says what the status should be; the host fills in when each condition last changed
+-- (lastTransitionTime moves only when `status` does: Kubernetes API conventions) and patches the
+-- difference through the status subresource with the resourceVersion that was read. A stale view
+-- loses that race and decides again; it never overwrites a newer status.
+
+local diff = require "diff"
+local informers = require "informers"
+
+local M = {}
+
+-- A copy of `wanted` with lastTransitionTime on each condition: the old time where the status is the old one.
+function M.complete(wanted, current, now_text)
+  local status = {}
+  for k, v in pairs(wanted) do status[k] = v end
+  local before = {}
+  for _, condition in ipairs(current and current.conditions or {}) do before[condition.type] = condition end
+  if wanted.conditions then
+    local conditions = json.array {}
+    for i, condition in ipairs(wanted.conditions) do
+      local copy, old = {}, before[condition.type]
+      for k, v in pairs(condition) do copy[k] = v end
+      copy.lastTransitionTime = old and old.status == condition.status and old.lastTransitionTime or now_text
+      conditions[i] = copy
+    end
+    status.conditions = conditions
+  end
+  return status
+end
+
+-- The merge patch that makes `object`'s status (decoded object as read) the wanted one; nil: nothing differs.
+function M.patch(object, wanted, now_text)
+  local patch = diff.merge_patch(object.status, M.complete(wanted, object.status, now_text))
+  if not patch then return nil end
+  return { metadata = { resourceVersion = object.metadata.resourceVersion, uid = object.metadata.uid }, status = patch }
+end
+
+-- (waits) Send it. "written", "unchanged", "conflict" (somebody was first: read again), "gone", or nil and a text.
+function M.write(cluster, kind, key, body)
+  local namespace, name = key:match("^(.-)/(.+)$")
+  local answer, failure = cluster:request {
+    method = "PATCH", path = informers.path(kind, namespace, name) .. "/status",
+    query = { fieldManager = "moonphase" }, content_type = "application/merge-patch+json", body = body,
+  }
+  if not answer then return nil, failure end
+  if answer.status == 200 then return "written", answer.body end
+  if answer.status == 409 then return "conflict" end
+  if answer.status == 404 then return "gone" end
+  return nil, ("%s (%d %s)"):format(answer.message, answer.status, answer.reason)
+end
+
+return M

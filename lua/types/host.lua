@@ -1,0 +1,284 @@
+---@meta
+-- What C offers to the host's Lua (lua/, specs in the host state, the REPL). Policies see none of it.
+-- Calls marked (waits) yield the calling coroutine until their answer is there; they may be made
+-- from any coroutine that the loop started, and raise elsewhere. Failures that a caller must
+-- expect come back as `nil, text`; mistakes of the caller raise.
+
+---@class loop
+loop = {}
+---Start fn(...) as a coroutine on the next turn. An error in it is returned by :join; if nobody joins it
+---at that moment, it is logged with its traceback. @return task
+function loop.spawn(fn, ...) end
+---(waits) @param seconds number
+function loop.sleep(seconds) end
+---Monotonic seconds. @return number
+function loop.now() end
+---Wall clock in whole milliseconds since 1970. @return integer
+function loop.wall_ms() end
+---A thing to wait on. A notify that nobody waits for is not kept. @return event
+function loop.event() end
+---Milliseconds of the longest turn so far and how many were over 10 ms; `reset` true starts over.
+---@return {count:integer, longest_us:integer, over_10ms:integer}
+function loop.turns(reset) end
+---Call fn(number), as a task, on each arrival of the signal ("TERM", "INT", "HUP", "USR1"). One fn a signal: the last.
+function loop.on_signal(name, fn) end
+---End the program with this status (0 to 255) at the end of the turn.
+function loop.exit(status) end
+---fn(), as a task, (at most once per 50 ms of quiet) after a change under path. @return path_watch|nil, string?
+function loop.watch_path(path, fn) end
+
+---@class event
+local event = {}
+---(waits) true, or false at the timeout (seconds; none: for ever)
+function event:wait(timeout) end
+---Wake all that wait (one turn later).
+function event:notify() end
+
+---@class path_watch
+local path_watch = {}
+function path_watch:close() end
+
+---@class task
+local task = {}
+---(waits) until it has ended: true and its results, or false and the error ("cancelled" if it was).
+function task:join() end
+---It never runs again; what it waits for is given up, and its <close> variables are closed. A task that cancels
+---itself ends at its next wait.
+function task:cancel() end
+function task:done() end
+
+---@class json
+json = { null = nil } -- json.null: a light userdata, the same in every state
+---Text to a value; nil, text on malformed input. Arrays carry json.array as their metatable.
+function json.decode(text) end
+---Sorted keys. Raises with the path for what JSON cannot say. json.encode(value, "pretty") indents.
+function json.encode(value, style) end
+---Mark a table as an array ([] when empty); returns it.
+function json.array(t) end
+function json.is_array(t) end
+---Deep equality of JSON values (integers and floats by value).
+function json.equal(a, b) end
+
+---@class yaml
+yaml = {}
+---All documents of a text as a Lua array; nil, "NAME line L column C: ...".
+function yaml.decode(text, name) end
+---One value as YAML text.
+function yaml.encode(value) end
+
+---@class quantity
+quantity = {}
+---"1000m","1" -> 0; -1, 0, 1. nil, text if one of them is none.
+function quantity.compare(a, b) end
+---Canonical text of a+b, a-b; milli(q), units(q) -> integers rounded up.
+function quantity.add(a, b) end
+function quantity.sub(a, b) end
+function quantity.milli(q) end
+function quantity.units(q) end
+
+---@class digest
+digest = {}
+---Lowercase hex. @param text string @return string
+function digest.sha256(text) end
+
+---@class fs
+fs = {}
+---nil, text. Bounded by 16 MiB.
+function fs.read(path) end
+---Write whole, by a temporary file and rename. true | nil, text
+function fs.write(path, text) end
+---Sorted names. nil, text.
+function fs.list(path) end
+---"file", "directory" (links followed) or nil
+function fs.kind(path) end
+---true (also when it is there already) | nil, text
+function fs.make_folder(path) end
+---A file or an empty folder. true | nil, text
+function fs.remove(path) end
+---A new folder of our own under TMPDIR. Its path | nil, text
+function fs.temporary() end
+
+---@class log
+log = {}
+---message: a sentence; fields: table of names to values (written sorted).
+function log.debug(message, fields) end
+function log.info(message, fields) end
+function log.warn(message, fields) end
+function log.error(message, fields) end
+---"debug"|"info"|"warn"|"error", "text"|"json"
+function log.configure(level, format) end
+
+---@class metrics
+metrics = {}
+---metrics.counter(name, help, {"label",...}) -> family; as many values as labels follow each number.
+function metrics.counter(name, help, labels) end
+function metrics.gauge(name, help, labels) end
+---buckets: ascending upper bounds, or nil for Prometheus' own
+function metrics.histogram(name, help, labels, buckets) end
+---All families in the Prometheus text format.
+function metrics.text() end
+
+---@class family
+local family = {}
+---Counters and gauges.
+function family:add(by, ...) end
+---Gauges.
+function family:set(value, ...) end
+---Histograms.
+function family:observe(value, ...) end
+
+---@class process
+process = {}
+---(waits) {argv={...}, env={NAME=value}, input=, timeout=seconds, directory=} -> {status=, output=, errors=} | nil, text
+function process.run(options) end
+---Started and left running, at most until we end ourselves (SIGTERM, SIGKILL 3 s later). options as for run, and
+---inherit=true: it shares our output. More than 4 MiB of output or errors end it. @return child
+function process.spawn(options) end
+---The value of an environment variable, or nil.
+function process.env(name) end
+---Set the environment from a file of NAME=value lines (# comments; values as they stand). true | nil, text
+function process.load_env(path) end
+process.id = 0
+
+---@class child
+local child = { id = 0 }
+---"TERM" (default), "INT", "HUP", "KILL", "STOP", "CONT", "USR1"
+function child:signal(name) end
+---(waits) status (128 + signal), or nil, text: it still runs at the timeout, or could not be started
+function child:wait(timeout) end
+---What it wrote so far: output, errors. (With inherit: nothing.)
+function child:output() end
+
+---@class http
+http = {}
+---(waits) {method=, url=, headers={"Name: value"}, body=, timeout=seconds, unix=path, insecure=, ca=PEM}
+--- -> {status=, body=, content_type=} | nil, text, kind of failure ("timeout", "io", "invalid" ...)
+function http.request(options) end
+---{address=|unix=, handler=function(call) return status, body, content_type end, cert=PEM, key=PEM, body_max=, connections=}:
+---the handler runs as a coroutine and may wait; a table as body is written as JSON; an error is answered with 500.
+---call: {method, path, body, query=function(name), header=function(name)}.
+---@return server|nil, string?
+function http.serve(options) end
+
+---@class server
+local server = { address = "127.0.0.1:43121" }
+---Stop listening; what is open is answered with 503.
+function server:close() end
+
+---@class kube
+kube = {}
+---{kubeconfig=, context=} -> cluster | nil, text
+function kube.open(options) end
+---Compare resourceVersions: -1, 0, 1
+function kube.compare_versions(a, b) end
+---Percent-escape a path segment.
+function kube.escape(text) end
+
+---@class cluster
+---cluster.server, cluster.namespace, cluster.context, cluster.source (where the configuration came from)
+local cluster = {}
+---(waits) {method=, path=, query={name=value} (written sorted), body=string|table, content_type=, accept=, timeout=seconds}
+--- -> {status=integer, body=string, reason=, message=, retry_after=seconds|nil}: whatever the HTTP status; nil, text and the
+---kind of failure ("timeout", "io" ...) if no answer came. path may have a query of its own.
+function cluster:request(options) end
+---(waits) until the stream has ended: as request, with on_bytes=function(text), which is called for each piece and must
+---not wait. timeout: the silence after which it is dead.
+function cluster:stream(options) end
+---Counts: {reads, writes, watches, retries}
+function cluster:counts() end
+---Start a watch with a cache of its own. {path=, api_version=, kind=, label_selector=, field_selector=,
+--- keep="whole"|"metadata"|{paths...}, drop={paths...}, indexes={name={paths...}} (at most 4), revisions=bool, name=,
+--- on_change=function(key, change, before, after, first_list), on_trouble=function(text, retry_seconds)}
+---Both are called at once, on the loop: they must not wait; on_change may read this watch but not write to it.
+---change: "added"|"changed"|"removed"; before/after: nil or {uid=, generation=, deleting=, indexes={name=value}}.
+---@return watch
+function cluster:watch(options) end
+
+---@class watch
+local watch = {}
+function watch:synced() end          -- bool
+---(waits) until synced or timeout (seconds): bool
+function watch:wait_synced(timeout) end
+---nil, or an object handle for this moment: {key=, uid=, version=, generation=, deleting=, ours=, indexes={}, bytes=string}
+function watch:get(key) end
+---Decoded value of the object, or nil.
+function watch:read(key) end
+---The object as an argument of generation:call, never a table here (policy.raw), or nil.
+function watch:raw(key) end
+function watch:keys() end            -- sorted array
+function watch:find(index, value) end-- sorted array of keys
+function watch:count() end
+function watch:wrote(body) end       -- the answer of a write (text); true | nil, text
+function watch:deleted(key, uid) end
+---{ {generation=, time_ms=, spec=<text>} ... } oldest first
+function watch:revisions(key) end
+function watch:recorded(key, generation) end
+---{lists, watches, events, bookmarks, dropped, last_byte_age (seconds), streaming, error=text|nil, bytes=cache bytes}
+function watch:stats() end
+---At the end of the turn; afterwards every method but stop raises.
+function watch:stop() end
+
+---@class work
+work = {}
+---{name=} -> queue
+function work.queue(options) end
+---@class queue
+local queue = {}
+function queue:add(key, background) end        -- background: true for first-list and resync keys
+function queue:add_after(key, seconds, background) end
+function queue:retry(key) end                  -- -> delay in seconds
+function queue:forget(key) end
+function queue:failures(key) end
+function queue:take() end                      -- (waits, always) the next key; nil after :stop
+function queue:done(key) end
+function queue:depth() end                     -- ready, in_work, waiting
+function queue:stop() end
+
+---@class policy
+policy = {}
+---Load a generation: {files={["phdeployment.lua"]=source,...}, name="policies", limits={memory=, instructions=, wall_ms=},
+---background=true}: with background it is loaded on a worker thread, and the call (waits).
+---@return generation|nil, PolicyError?
+function policy.load(options) end
+
+---An argument of generation:call that is decoded from JSON in the policy state: {[policy.bytes] = text}.
+function policy.raw(text) end
+
+---@class PolicyError
+---outcome: "error"|"memory"|"budget"|"clock"|"value"|"state"; text: a whole sentence; file, line, source (that line), path (of the nil value), traceback
+
+---@class generation
+---generation.digest: of all its files
+local generation = {}
+---Call function `name` of the table that module `module` returned, with plain data; plain data comes back.
+---A value {[policy.bytes]=text} in the arguments is decoded from JSON inside the policy state (never a table here):
+---policy.raw(text) makes one.
+---@return any, PolicyError?   nil and an error, or the first result
+function generation:call(module, name, ...) end
+---The table that a module returned, as plain data; functions become the text "function".
+function generation:describe(module) end
+---Compare what is reachable from the policy's functions with what it was after load. true | nil, PolicyError
+function generation:check_state() end
+---{memory=, memory_peak=, calls=, instructions= of the last call}
+function generation:stats() end
+---The text of one of its files as it was loaded, or nil.
+function generation:source(file) end
+function generation:close() end
+
+---@class args
+---The words of the command line behind the script's name.
+args = {}
+
+---@class moonphase
+moonphase = { version = "dev" }
+---Text of a file built into the binary ("policies/phases.lua"); nil, text.
+function moonphase.read_asset(name) end
+---Sorted names of the files whose names begin with prefix.
+function moonphase.assets(prefix) end
+---Bytes that the host state holds.
+function moonphase.memory() end
+
+---Modules of lua/: require "command.run" is lua/command/run.lua. Beside it Lua's library without package, dofile, loadfile;
+---io is write, read, stdout, stderr; os is time, date, clock, difftime. Globals are strict: reading or setting one
+---that does not exist raises.
+function require(name) end

@@ -1,0 +1,63 @@
+---@meta
+-- What a policy is given and what it answers: the contract between the host and policies/.
+
+---@class Seen
+---@field object table           the PhDeployment as read: metadata, spec, status
+---@field revisions Revision[]   generations of spec that no status write has recorded yet, oldest first
+---@field children table<string, table<string, table>> by declared name, then by object name: seen.children.deployments["deploy-x"]
+---@field pods table[]           what else is declared under `watches`, each an array sorted by name
+---@field replicasets table[]
+---@field group Input            declared inputs
+---@field instance_type Input
+---@field problems Problem[]     what the last attempt to write each child met, until an attempt succeeds
+---@field settings table         settings.yaml with the administrator's file over it
+---@field now integer            seconds since 1970
+---@field policy {digest: string}
+
+---@class Revision
+---@field generation integer
+---@field time string            RFC 3339, when the watch brought it
+---@field spec table
+
+---@class Input
+---@field state "found"|"missing"|"unknown"|"ambiguous"
+---@field object table|nil       found; or the last one known when unknown
+---@field objects string[]|nil   ambiguous: the names
+---@field age integer|nil        seconds since it was last known
+
+---@class Problem
+---@field kind string
+---@field name string
+---@field code integer           HTTP status; 0: no answer; 409 for a conflict of ownership
+---@field reason string          "Invalid", "Forbidden", "ChildConflict", "WaitingForDeletion" ...
+---@field message string
+
+---@class Decision
+---@field children table[]       whole manifests that should be: apiVersion, kind, metadata{name, labels, annotations}, spec ...; the host
+---                              adds namespace, ownerReferences, the parent's label and its annotation. What is not named is left alone.
+---@field prune {kind: string, name: string}[]    children to delete, if ours
+---@field replace {kind: string, name: string}[]  children that may be deleted and made again where the server refuses a change (422)
+---@field status table|nil       the whole status that should be; the host fills conditions[].lastTransitionTime. nil: leave it
+---@field recorded integer|nil   the status holds every generation up to this one in its history
+---@field requeue_after number|nil seconds
+---@field trace table|nil        which rows were tried, which held, with what evidence: for explain
+
+---@class Controller             what policies/phdeployment.lua returns
+---@field kind Kind              of the objects it is for
+---@field label string           label that every child carries, with the object's name as value
+---@field children table<string, Kind>  by name; `keep` etc. as below
+---@field watches table<string, Kind>   what is only looked at, found by the label
+---@field inputs table<string, InputDeclaration>
+---@field decide fun(seen: Seen): Decision
+
+---@class Kind
+---@field api_version string     "apps/v1"
+---@field kind string            "Deployment"
+---@field resource string        "deployments"
+---@field keep "whole"|"metadata"|string[]
+---@field revisions boolean|nil
+
+---@class InputDeclaration: Kind
+---@field namespace string|nil   a settings key that names the namespace ("catalogNamespace"); absent: the object's
+---@field by string              path in the object whose value is looked for: "spec.groupId"
+---@field match string[]         paths in the input; the first that is there is its identity: {"spec.id", "metadata.name"}

@@ -1,0 +1,107 @@
+-- The conditions: for each, what it says when no failure rule has turned it False.
+--
+-- A rule of failures.lua that holds turns its condition at once, also within its grace. Else
+-- the row here answers: "True", "False" or "Unknown" (not known yet), a reason and a message. The
+-- host adds lastTransitionTime.
+
+local function replicas_text(s)
+  return ("%d of %d replicas are available"):format(s.rollout.available, s.desired)
+end
+
+local function any_pod(s, holds)
+  for _, pod in ipairs(s.newest_pods) do
+    if holds(pod) then return true end
+  end
+  return false
+end
+
+local function has_pulled(pod)
+  for _, one in ipairs(pod.status and pod.status.containerStatuses or {}) do
+    if one.name == "model" and (one.imageID or "") ~= "" then return true end
+  end
+  return false
+end
+
+local function is_ready(pod)
+  for _, condition in ipairs(pod.status and pod.status.conditions or {}) do
+    if condition.type == "Ready" then return condition.status == "True" end
+  end
+  return false
+end
+
+local ROWS = {
+  { "Ready", function(s)
+    return s.phase.phase == "Deployed" and "True" or "False", s.phase.reason, s.phase.message
+  end },
+
+  { "Available", function(s)
+    if s.rollout.available > 0 then return "True", "ReplicasAvailable", replicas_text(s) end
+    return "False", "NoReplicaAvailable", "no replica is available"
+  end },
+
+  { "Progressing", function(s)
+    if s.phase.phase == "Deploying" or s.phase.phase == "Stopping" then return "True", s.phase.reason, s.phase.message end
+    return "False", s.phase.reason, s.phase.message
+  end },
+
+  { "GroupResolved", function(s)
+    if s.silent then return "Unknown", "SourceSilent", "the " .. s.silent .. " cannot be read at the moment" end
+    if s.seen.group.state == "unknown" or s.seen.instance_type.state == "unknown" then
+      return "Unknown", "SourceSilent", "group or instance type cannot be read at the moment: what was known last goes on"
+    end
+    if s.group.renamed then
+      return "True", "GroupNameDiffers",
+        text.fill("the group {spec.groupId} is called {group.name}, not {spec.groupName}; the id decides", s)
+    end
+    return "True", "Found", "group and instance type are found"
+  end },
+
+  { "QuotaAdmitted", function(s)
+    if #s.newest_pods > 0 then return "True", "Admitted", "pods are admitted" end
+    return "Unknown", "NoPods", "no pod of the present template is there"
+  end },
+
+  { "ImagePulled", function(s)
+    if any_pod(s, has_pulled) then return "True", "Pulled", "the image can be pulled" end
+    return "Unknown", "NotPulledYet", "the image is not pulled yet"
+  end },
+
+  { "PodsHealthy", function(s)
+    if any_pod(s, is_ready) then return "True", "Healthy", "a pod of the present template is ready" end
+    return "Unknown", "NotReadyYet", "no pod of the present template is ready"
+  end },
+
+  { "RouteReady", function(s)
+    if s.blocked then return "Unknown", s.blocked.name, "routes are not written now" end
+    if not s.service then return "False", "ServiceMissing", "there is no Service" end
+    if s.settings.route == "none" then return "True", "ServiceOnly", "the Service is there; no other route is wanted" end
+    if not s.ingress then return "False", "IngressMissing", "there is no Ingress" end
+    return "True", "RouteInPlace", "Service and Ingress are there"
+  end },
+
+  -- the one that is bad when True; the rule ChildConflict turns it
+  { "ChildConflict", function() return "False", "NoConflict", "no child belongs to somebody else" end },
+
+  { "Stopped", function(s)
+    if s.phase.phase == "Stopped" then return "True", s.phase.reason, "no pod is left" end
+    return "False", s.phase.reason, s.wants_none and "pods are still there" or "the model is not stopped"
+  end },
+}
+
+local M = {}
+
+function M.all(s, held)
+  local list = json.array {}
+  for i, row in ipairs(ROWS) do
+    local type_of = row[1]
+    local status, reason, message = row[2](s)
+    local trouble = held[type_of]
+    if trouble then
+      status, reason, message = type_of == "ChildConflict" and "True" or "False", trouble.name, trouble.message
+    end
+    list[i] = { type = type_of, status = status, reason = reason, message = message, observedGeneration = s.generation }
+  end
+  return list
+end
+
+return M

@@ -1,0 +1,108 @@
+-- The controller of PhDeployment objects: what it watches, and what it decides.
+--
+-- decide(seen) is a pure function: what is seen goes in, what should be comes out (lua/types/policy.lua).
+-- It only puts together what the other files answer:
+--   facts.lua       what is seen, in the words of the tables
+--   failures.lua    why it does not run          phases.lua      which phase that is
+--   children/*.lua  what should exist            conditions.lua, history.lua   what the status keeps
+
+local conditions = require "conditions"
+local deployment = require "children.deployment"
+local facts = require "facts"
+local failures = require "failures"
+local history = require "history"
+local ingress = require "children.ingress"
+local phase_table = require "phases"
+local service = require "children.service"
+
+-- The children that should be, what is to go, and the mark of the wanted pod template.
+local function children_of(s)
+  if s.blocked or s.silent then
+    return json.array { deployment.held(s) }, json.array {}, deployment.mark(s)
+  end
+  local wanted, mark = deployment.wanted(s)
+  local children, prune = json.array { wanted, service.wanted(s) }, json.array {}
+  if s.settings.route == "Ingress" then
+    children[3] = ingress.wanted(s)
+  elseif s.ingress then
+    prune[1] = { kind = "Ingress", name = s.child_name }
+  end
+  return children, prune, mark
+end
+
+-- The selector as text: what an autoscaler finds the pods by.
+local function selector_text(s)
+  local parts = {}
+  for name, value in pairs(deployment.selector(s).matchLabels or {}) do parts[#parts + 1] = name .. "=" .. value end
+  table.sort(parts)
+  return table.concat(parts, ",")
+end
+
+local function status_of(s, verdict, records)
+  return {
+    phase = s.phase.phase,
+    reason = s.phase.reason,
+    message = s.phase.message,
+    observedGeneration = s.generation,
+    replicas = s.rollout.replicas,
+    availableReplicas = s.rollout.available,
+    updatedReplicas = s.rollout.updated,
+    endpoint = ingress.endpoint(s),
+    selector = selector_text(s),
+    conditions = conditions.all(s, verdict.by_condition),
+    history = records,
+  }
+end
+
+local function decide(seen)
+  local s = facts.look(seen)
+  s.blocked = failures:first(s, "blocks")
+  local children, prune, mark = children_of(s)
+  facts.follow(s, mark)
+
+  local verdict = failures:judge(s)
+  s.failure = verdict.failure
+  s.warning = s.failure and "; it cannot start: " .. s.failure.message or ""
+  local phases_tried
+  s.phase, phases_tried = phase_table:judge(s)
+
+  local records, recorded = history.record(s)
+  return {
+    children = children,
+    prune = prune,
+    -- never the Deployment: a change that the server refuses must not cost the model that runs
+    replace = json.array { { kind = "Service", name = s.child_name }, { kind = "Ingress", name = s.child_name } },
+    status = status_of(s, verdict, records),
+    recorded = recorded,
+    requeue_after = verdict.requeue_after,
+    trace = { phases = json.array(phases_tried), failures = json.array(verdict.trace),
+      facts = { desired = s.desired, blocked = s.blocked and s.blocked.name, silent = s.silent, rollout = s.rollout,
+        pods_left = s.pods_left, pods_counted = #s.newest_pods } },
+  }
+end
+
+return controller {
+  kind = { api_version = "primehub.io/v1alpha1", kind = "PhDeployment", resource = "phdeployments", keep = "whole",
+    revisions = true },
+  label = deployment.LABEL,
+  children = {
+    deployments = { api_version = "apps/v1", kind = "Deployment", resource = "deployments", keep = "whole" },
+    services = { api_version = "v1", kind = "Service", resource = "services", keep = "whole" },
+    ingresses = { api_version = "networking.k8s.io/v1", kind = "Ingress", resource = "ingresses", keep = "whole" },
+  },
+  watches = {
+    replicasets = { api_version = "apps/v1", kind = "ReplicaSet", resource = "replicasets", keep = "metadata" },
+    pods = { api_version = "v1", kind = "Pod", resource = "pods", keep = {
+      "metadata.name", "metadata.namespace", "metadata.uid", "metadata.resourceVersion", "metadata.labels",
+      "metadata.ownerReferences", "metadata.deletionTimestamp", "metadata.deletionGracePeriodSeconds",
+      "status.phase", "status.conditions", "status.initContainerStatuses", "status.containerStatuses",
+    } },
+  },
+  inputs = {
+    group = { api_version = "primehub.io/v1alpha1", kind = "PhGroup", resource = "phgroups", keep = "whole",
+      namespace = "catalogNamespace", by = "spec.groupId", match = { "spec.id", "metadata.name" } },
+    instance_type = { api_version = "primehub.io/v1alpha1", kind = "InstanceType", resource = "instancetypes", keep = "whole",
+      namespace = "catalogNamespace", by = "spec.predictors.*.instanceType", match = { "metadata.name" } },
+  },
+  decide = decide,
+}

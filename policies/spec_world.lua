@@ -1,0 +1,170 @@
+-- For specs: one PhDeployment with all that surrounds it, and what a cluster would make of a decision.
+--
+-- new() gives a world as plain data; a spec changes it and asks decide(). apply() does what the host
+-- does with a decision, roll() what the Deployment's controller and the kubelets do. The settings are
+-- fixed here, so that an edit of settings.yaml breaks no spec.
+
+local controller = require "phdeployment"
+
+local M = {}
+
+M.NAME = "spam-classifier-abcxy"
+M.CHILD = "deploy-" .. M.NAME
+M.NOW = 1584928995 -- 2020-03-23T02:03:15Z
+local UID = "deployment-uid"
+
+function M.settings()
+  return {
+    catalogNamespace = "", appLabel = "primehub-group", primehubUrl = "http://primehub.local", route = "Ingress",
+    ingress = { className = "nginx", host = "", tls = json.array {}, bodySize = "10m", annotations = {} },
+    imagePrefix = "",
+    engine = { image = "seldonio/seldon-core-executor", tag = "1.4.0", pullPolicy = "IfNotPresent", grpc = false,
+      share = { percent = 10, cpu = "300m", memory = "250Mi" } },
+    model = { preStopSleepSeconds = 10, automountServiceAccountToken = false },
+    probes = { initialDelaySeconds = 30, periodSeconds = 10, timeoutSeconds = 60, failureThreshold = 90 },
+    rollout = { budget = 1, maxSurge = 0, maxUnavailable = 1, progressDeadlineSeconds = 1200 },
+    gpu = { defaultResource = "nvidia.com/gpu" },
+    onGroupLost = "keep",
+    grace = { image = 10, quota = 15, capacity = 15, config = 10 },
+    crash = { restarts = 2 },
+    history = { limit = 32, maxBytes = 262144 },
+  }
+end
+
+local function copy(value)
+  if type(value) ~= "table" then return value end
+  local new = {}
+  for k, v in pairs(value) do new[k] = copy(v) end
+  return json.is_array(value) and json.array(new) or new
+end
+M.copy = copy
+
+function M.spec()
+  return {
+    displayName = "spam classifier", userId = "user-id", userName = "phadmin",
+    groupId = "group-id", groupName = "phusers", stop = false, updateMessage = "first",
+    predictors = json.array { { name = "predictor1", replicas = 2, modelImage = "infuseai/spam:1.0",
+      instanceType = "cpu-only", metadata = { ACCURACY = "0.98" } } },
+  }
+end
+
+function M.new()
+  return {
+    object = { apiVersion = "primehub.io/v1alpha1", kind = "PhDeployment",
+      metadata = { name = M.NAME, namespace = "hub", uid = "phd-uid", generation = 1 }, spec = M.spec() },
+    revisions = json.array {},
+    children = { deployments = {}, services = {}, ingresses = {} },
+    pods = json.array {}, replicasets = json.array {}, problems = json.array {},
+    group = { state = "found", object = { metadata = { name = "phusers" },
+      spec = { id = "group-id", name = "phusers", enabledDeployment = true } } },
+    instance_type = { state = "found", object = { metadata = { name = "cpu-only" },
+      spec = { ["limits.cpu"] = 1, ["limits.memory"] = "2Gi" } } },
+    settings = M.settings(), now = M.NOW, policy = { digest = "0" },
+  }
+end
+
+function M.decide(w)
+  return controller.decide(copy(w))
+end
+
+local PLACE = { Deployment = "deployments", Service = "services", Ingress = "ingresses" }
+
+local function write_child(w, child)
+  local place, name = w.children[PLACE[child.kind]], child.metadata.name
+  local live = place[name]
+  local new = copy(child)
+  new.metadata.uid = live and live.metadata.uid or (child.kind == "Deployment" and UID or "uid-of-" .. name)
+  new.metadata.generation = live and live.metadata.generation or 1
+  new.status = live and live.status
+  -- what a Deployment's controller wrote stays
+  local revision = live and live.metadata.annotations and live.metadata.annotations["deployment.kubernetes.io/revision"]
+  if revision then new.metadata.annotations["deployment.kubernetes.io/revision"] = revision end
+  if live and not json.equal(live.spec, new.spec) then new.metadata.generation = new.metadata.generation + 1 end
+  place[name] = new
+end
+
+local function with_times(w, wanted)
+  local before = {}
+  for _, condition in ipairs(w.object.status and w.object.status.conditions or {}) do before[condition.type] = condition end
+  local status = copy(wanted)
+  for _, condition in ipairs(status.conditions) do
+    local old = before[condition.type]
+    condition.lastTransitionTime = old and old.status == condition.status and old.lastTransitionTime or time.format(w.now)
+  end
+  return status
+end
+
+-- What the host does: children first, then (decided anew) the status. Returns the decision whose status was written.
+function M.apply(w)
+  local decision = M.decide(w)
+  for _, child in ipairs(decision.children) do write_child(w, child) end
+  for _, gone in ipairs(decision.prune) do w.children[PLACE[gone.kind]][gone.name] = nil end
+  decision = M.decide(w)
+  w.object.status = with_times(w, decision.status)
+  local left = json.array {}
+  for _, revision in ipairs(w.revisions) do
+    if revision.generation > (decision.recorded or 0) then left[#left + 1] = revision end
+  end
+  w.revisions = left
+  return decision
+end
+
+-- The user edits the spec.
+function M.edit(w, change)
+  change(w.object.spec)
+  w.object.metadata.generation = w.object.metadata.generation + 1
+  w.revisions[#w.revisions + 1] = { generation = w.object.metadata.generation, time = time.format(w.now),
+    spec = copy(w.object.spec) }
+end
+
+local function running(name, image)
+  return { name = name, image = image, imageID = "sha256:1", ready = true, restartCount = 0,
+    state = { running = { startedAt = "2020-03-23T02:00:00Z" } } }
+end
+
+function M.pod(hash, name)
+  return {
+    metadata = { name = name, uid = name, labels = { ["pod-template-hash"] = hash, ["primehub.io/phdeployment"] = M.NAME },
+      ownerReferences = json.array { { kind = "ReplicaSet", name = "rs-" .. hash, uid = "rs-" .. hash, controller = true } } },
+    status = { phase = "Running", conditions = json.array { { type = "Ready", status = "True" } },
+      containerStatuses = json.array { running("model", "infuseai/spam:1.0"), running("seldon-container-engine", "engine") } },
+  }
+end
+
+-- What the Deployment's controller and the kubelets make of the Deployment: a ReplicaSet of the present
+-- template, `available` (default: all) of its replicas running. `templates` tells how often the template changed.
+function M.roll(w, available, templates)
+  local live = w.children.deployments[M.CHILD]
+  local wanted, revision = live.spec.replicas, tostring(templates or 1)
+  available = available or wanted
+  live.metadata.annotations["deployment.kubernetes.io/revision"] = revision
+  live.status = { observedGeneration = live.metadata.generation, replicas = wanted, updatedReplicas = wanted,
+    readyReplicas = available, availableReplicas = available, conditions = json.array {} }
+  w.replicasets = json.array {}
+  for i = 1, templates or 1 do
+    w.replicasets[i] = { metadata = { name = "rs-h" .. i, labels = { ["pod-template-hash"] = "h" .. i },
+      annotations = { ["deployment.kubernetes.io/revision"] = tostring(i) },
+      ownerReferences = json.array { { kind = "Deployment", uid = UID, controller = true } } } }
+  end
+  w.pods = json.array {}
+  for i = 1, wanted do w.pods[i] = M.pod("h" .. revision, "pod-" .. i) end
+end
+
+-- A world in which the model is Deployed.
+function M.deployed(change)
+  local w = M.new()
+  if change then change(w) end
+  M.apply(w)
+  M.roll(w)
+  M.apply(w)
+  return w
+end
+
+function M.condition(status, type_of)
+  for _, condition in ipairs(status.conditions) do
+    if condition.type == type_of then return condition end
+  end
+  error("there is no condition " .. type_of)
+end
+
+return M

@@ -1,0 +1,284 @@
+-- The figures that moonphase wants to reach, measured on a real API server: memory, a storm of 1,000 objects against a
+-- replay of its own requests, the way from a change to the write that follows, and rest.
+--
+-- One line a figure: NAME VALUE UNIT goal GOAL ok|short. Wall times are noisy, so the storm is judged by ratios
+-- against a replay of the same requests in the same minute.
+
+local include = require "include"
+local api_words = include "spec/cluster/api.lua"
+local kubelet_words = include "spec/cluster/kubelet.lua"
+
+local COUNT = tonumber(args[1]) or 1000
+local BINARY = process.env("MOONPHASE") or "build/moonphase"
+local FOLDER = process.env("MOONPHASE_CLUSTER_DIR")
+local GROUP = "bench-group"
+
+local cluster = assert(kube.open {})
+local api = api_words.new(cluster)
+
+local function figure(name, value, unit, goal, ok)
+  io.write(("%-34s %10.2f %-5s goal %8s  %s\n"):format(name, value, unit, goal, ok and "ok" or "short"))
+  io.flush()
+end
+
+local function at_most(name, value, unit, goal)
+  figure(name, value, unit, tostring(goal), value <= goal)
+end
+
+-- ------------------------------------------------------------------ an operator under measurement
+
+local Operator = {}
+Operator.__index = Operator
+
+local function start_operator(namespace, words)
+  local settings = FOLDER .. "/bench-settings.yaml"
+  assert(fs.write(settings, "catalogNamespace: default\n"))
+  local self = setmetatable({ socket = FOLDER .. "/b.sock", namespace = namespace }, Operator)
+  local argv = { BINARY, "run", "--namespace", namespace, "--settings", settings, "--control-socket", self.socket,
+    "--log-level", "error" }
+  for _, word in ipairs(words or {}) do argv[#argv + 1] = word end
+  self.process = assert(process.spawn { argv = argv, inherit = true })
+  return self
+end
+
+function Operator:ready()
+  return api_words.eventually("the operator is ready", 60, function()
+    local answer = http.request { url = "http://localhost/readyz", unix = self.socket, timeout = 5 }
+    return answer and answer.status == 200
+  end)
+end
+
+function Operator:stats(path)
+  return json.decode(assert(http.request { url = "http://localhost" .. (path or "/stats"), unix = self.socket, timeout = 10 }).body)
+end
+
+function Operator:metrics()
+  return assert(http.request { url = "http://localhost/metrics", unix = self.socket, timeout = 10 }).body
+end
+
+-- Private and resident megabytes.
+function Operator:memory()
+  local text = assert(fs.read("/proc/" .. self.process.id .. "/status"))
+  return tonumber(text:match("RssAnon:%s+(%d+)")) / 1024, tonumber(text:match("VmRSS:%s+(%d+)")) / 1024
+end
+
+-- Seconds of processor time so far (100 ticks a second on Linux).
+function Operator:cpu()
+  local fields = {}
+  for field in assert(fs.read("/proc/" .. self.process.id .. "/stat")):match("%) (.*)"):gmatch("%S+") do fields[#fields + 1] = field end
+  return (tonumber(fields[12]) + tonumber(fields[13])) / 100
+end
+
+function Operator:stop()
+  self.process:signal("TERM")
+  self.process:wait(30)
+end
+
+-- ------------------------------------------------------------------ objects
+
+local function manifest(namespace, i)
+  return {
+    apiVersion = "primehub.io/v1alpha1", kind = "PhDeployment", metadata = { name = ("model-%04d"):format(i), namespace = namespace },
+    spec = { displayName = "Model " .. i, userId = "5f5a3b8b-6d0e-4f3c-9f7d-0c7b0a8a1d11", userName = "phadmin",
+      groupId = GROUP, groupName = GROUP, stop = false, description = "a model", updateMessage = "", endpoint = { accessType = "public" },
+      predictors = json.array { { name = "predictor1", replicas = 1, modelImage = "registry.example/model:v" .. i,
+        instanceType = "bench", metadata = { LEARNING_RATE = "0.1", MINI_BATCH = "32", ACCURACY = "0.9" } } } },
+  }
+end
+
+-- (waits) work(i) for 1..n, 16 at a time.
+local function in_parallel(n, body)
+  local next_one, tasks = 0, {}
+  for t = 1, 16 do
+    tasks[t] = loop.spawn(function()
+      while next_one < n do
+        next_one = next_one + 1
+        body(next_one)
+      end
+    end)
+  end
+  for _, task in ipairs(tasks) do assert(task:join()) end
+end
+
+local function fill(namespace)
+  api:apply { apiVersion = "v1", kind = "Namespace", metadata = { name = namespace } }
+  in_parallel(COUNT, function(i) api:create(manifest(namespace, i)) end)
+end
+
+local function count(kind, namespace)
+  local list = json.decode(api:ask({ path = api_words.path(kind, namespace), query = { limit = "1" } }).body)
+  return #list.items + (list.metadata.remainingItemCount or 0)
+end
+
+local function watch_phases(namespace)
+  return cluster:watch { path = api_words.path("PhDeployment", namespace), api_version = "primehub.io/v1alpha1", kind = "PhDeployment",
+    name = "bench", keep = { "metadata.name", "metadata.namespace", "metadata.resourceVersion", "metadata.uid", "status.phase" },
+    indexes = { phase = { "status.phase" } } }
+end
+
+local function has_phase(watch)
+  local n = 0
+  for _, phase in ipairs { "Deploying", "Deployed", "Failed" } do n = n + #watch:find("phase", phase) end
+  return n
+end
+
+local function everything_is_there(namespace, watch)
+  return api_words.eventually("the storm is over", 300, function()
+    return has_phase(watch) == COUNT and count("Deployment", namespace) == COUNT and count("Service", namespace) == COUNT
+      and count("Ingress", namespace) == COUNT
+  end)
+end
+
+-- ------------------------------------------------------------------ the figures
+
+local function idle_memory()
+  api:apply { apiVersion = "v1", kind = "Namespace", metadata = { name = "bench-idle" } }
+  local operator = start_operator("bench-idle")
+  operator:ready()
+  loop.sleep(3)
+  local private, resident = operator:memory()
+  at_most("memory, idle, private", private, "MB", 3)
+  at_most("memory, idle, resident", resident, "MB", 15)
+  operator:stop()
+end
+
+-- Wall and processor seconds of a storm in a fresh namespace.
+local function storm(namespace, words)
+  fill(namespace)
+  local watch = watch_phases(namespace)
+  watch:wait_synced(30)
+  loop.sleep(2)
+  local started = loop.now()
+  local operator = start_operator(namespace, words)
+  everything_is_there(namespace, watch)
+  local wall, cpu = loop.now() - started, operator:cpu()
+  watch:stop()
+  return wall, cpu, operator
+end
+
+local function uids(namespace)
+  local map = {}
+  for _, item in ipairs(api:list("PhDeployment", namespace)) do map[item.metadata.uid] = item.metadata.name end
+  return map
+end
+
+-- The recorded requests, as they would be for the objects of another namespace.
+local function retarget(record, from, to, path)
+  local new = {}
+  for uid, name in pairs(uids(to)) do new[name] = uid end
+  local old, lines, flying, most = uids(from), {}, 0, 0
+  for line in assert(fs.read(record)):gmatch("[^\n]+") do
+    local request = json.decode(line)
+    if request.done then
+      flying = flying - 1
+    else
+      flying = flying + 1
+      most = math.max(most, flying)
+      request.path = request.path:gsub("/namespaces/" .. from .. "/", "/namespaces/" .. to .. "/")
+      if request.body then
+        local body = request.body:gsub("%x+%-%x+%-%x+%-%x+%-%x+", function(uid) return old[uid] and new[old[uid]] end)
+        body = json.decode((body:gsub('"namespace":"' .. from .. '"', '"namespace":"' .. to .. '"')))
+        body.metadata.resourceVersion = nil -- of another object's history
+        if not old[body.metadata.uid] and request.path:find("/status", 1, true) == nil then body.metadata.uid = nil end
+        request.body = json.encode(body)
+      end
+      lines[#lines + 1] = json.encode(request)
+    end
+  end
+  assert(fs.write(path, table.concat(lines, "\n") .. "\n"))
+  return most, #lines
+end
+
+local function replay(record, from)
+  fill("storm-replay")
+  loop.sleep(2)
+  local path = FOLDER .. "/replay.jsonl"
+  local most, requests = retarget(record, from, "storm-replay", path)
+  local result = assert(process.run { argv = { "build/release/spec/bench/replay", path, tostring(most) }, timeout = 300 })
+  local figures = assert(json.decode(result.output), result.errors)
+  io.write(("# the storm is %d requests, at most %d in flight; %d of the replay were refused\n"):format(requests, most, figures.refused))
+  return figures.wall, figures.cpu
+end
+
+local function storms()
+  local record = FOLDER .. "/record.jsonl"
+  local _, _, recorder = storm("storm-record", { "--record", record })
+  recorder:stop()
+  local replay_wall, replay_cpu = replay(record, "storm-record")
+  local wall, cpu, operator = storm("storm-run")
+  io.write(("# storm: %.2f s, %.2f s of processor; replay: %.2f s, %.2f s\n"):format(wall, cpu, replay_wall, replay_cpu))
+  at_most("storm, time against replay", wall / replay_wall, "times", 1.25)
+  at_most("storm, processor against replay", cpu / replay_cpu, "times", 2)
+  return operator
+end
+
+local function loaded_memory(operator)
+  local kubelet = kubelet_words.start(cluster)
+  local watch = watch_phases("storm-run")
+  watch:wait_synced(30)
+  api_words.eventually("all are Deployed", 300, function()
+    return #watch:find("phase", "Deployed") == COUNT, #watch:find("phase", "Deployed")
+  end)
+  loop.sleep(5)
+  local private, resident = operator:memory()
+  at_most("memory, 1,000 objects, private", private, "MB", 16)
+  at_most("memory, 1,000 objects, resident", resident, "MB", 28)
+  watch:stop()
+  return kubelet
+end
+
+-- The quantile of a Prometheus histogram without labels, as the upper bound of its bucket.
+local function quantile(text, name, q)
+  local total = tonumber(text:match(name .. "_count%S* (%S+)"))
+  for bound, n in text:gmatch(name .. '_bucket{[^}]-le="([^"]+)"} (%S+)') do
+    if tonumber(n) >= q * total then return tonumber(bound) or math.huge, total end
+  end
+  return math.huge, total
+end
+
+local function latency(operator)
+  local path = "latency-" .. process.id
+  api:apply { apiVersion = "v1", kind = "Namespace", metadata = { name = path } }
+  operator:stop()
+  operator = start_operator(path)
+  operator:ready()
+  api:create(manifest(path, 1))
+  api_words.eventually("it is there", 30, function() return api:get("Deployment", path, "deploy-model-0001") end)
+  loop.sleep(2)
+  for i = 1, 200 do
+    api:patch("PhDeployment", path, "model-0001", "merge", { spec = { replicas = i % 5 + 1 } })
+    loop.sleep(0.05)
+  end
+  local p99, seen = quantile(operator:metrics(), "moonphase_change_to_write_seconds", 0.99)
+  io.write(("# %d changes were measured\n"):format(seen))
+  at_most("change to write, p99", p99 * 1000, "ms", 5)
+  operator:stop()
+end
+
+local function rest()
+  local operator = start_operator("storm-run", { "--resync-seconds", "5" })
+  operator:ready()
+  loop.sleep(10)
+  local before = operator:stats().requests.writes
+  http.request { url = "http://localhost/turns/reset", unix = operator.socket }
+  loop.sleep(60)
+  local stats = operator:stats()
+  at_most("rest, 12 resyncs of 1,000, writes", stats.requests.writes - before, "", 0)
+  at_most("rest, longest turn of the loop", stats.turns.longest_us / 1000, "ms", 10)
+  operator:stop()
+end
+
+api:install_crds()
+api:apply { apiVersion = "primehub.io/v1alpha1", kind = "PhGroup", metadata = { name = GROUP, namespace = "default" },
+  spec = { id = GROUP, name = GROUP, enabledDeployment = true } }
+api:apply { apiVersion = "primehub.io/v1alpha1", kind = "InstanceType", metadata = { name = "bench", namespace = "default" },
+  spec = { ["limits.cpu"] = 0.5, ["limits.memory"] = "1G" } }
+idle_memory()
+local operator = storms()
+local turns = operator:stats().turns
+at_most("storm, longest turn of the loop", turns.longest_us / 1000, "ms", 10)
+local kubelet = loaded_memory(operator)
+latency(operator)
+rest()
+kubelet:stop()
+loop.exit(0)

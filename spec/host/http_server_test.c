@@ -1,0 +1,457 @@
+/* The HTTP server, asked over plain sockets: the peer says exactly these bytes. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "base/buffer.h"
+#include "base/xalloc.h"
+#include "http/server.h"
+#include "loop/loop.h"
+#include "test.h"
+
+static struct loop *l;
+static struct http_server *server;
+static bool never;
+static struct http_call *kept[8];
+static int kept_count, calls;
+static struct buffer seen;
+
+static void wait_ms(uint64_t ms)
+{
+	loop_run_until(l, &never, ms);
+}
+
+/* /now answers at once, /later keeps the call, /echo gives the body back. */
+static void on_call(void *arg, struct http_call *c)
+{
+	CHECK_TEXT(arg, "arg");
+	calls++;
+	buffer_clear(&seen);
+	const char *q = http_call_query(c, "q"), *h = http_call_header(c, "X-TEST");
+	buffer_printf(&seen, "%s %s q=%s x=%s body=%zu", c->method, c->path, q != NULL ? q : "-", h != NULL ? h : "-",
+		c->body_len);
+	if (strcmp(c->path, "/later") == 0)
+		kept[kept_count++] = c;
+	else if (strcmp(c->path, "/echo") == 0)
+		http_reply(c, 200, "application/json", c->body, c->body_len);
+	else if (strcmp(c->path, "/close") == 0) {
+		http_reply(c, 200, "text/plain", "bye", 3);
+		http_server_close(server);
+	} else
+		http_reply(c, 200, "text/plain", "now", 3);
+}
+
+static struct http_server *open_with(struct http_server_options o, struct err *e)
+{
+	static char arg[] = "arg";
+	o.on_call = on_call;
+	o.arg = arg;
+	return http_server_open(l, &o, e);
+}
+
+static void start(void)
+{
+	struct err e = {0};
+	l = loop_new();
+	buffer_init(&seen, 4096);
+	server = open_with((struct http_server_options){.address = "127.0.0.1:0", .body_max = 1000}, &e);
+	if (server == NULL)
+		FAIL("%s", e.text);
+}
+
+static void stop(void)
+{
+	http_server_close(server);
+	buffer_deinit(&seen);
+	loop_free(l);
+}
+
+static int connect_to_server(void)
+{
+	const char *colon = strrchr(http_server_address(server), ':');
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+		.sin_port = htons((uint16_t)atoi(colon + 1))};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(connect(fd, (struct sockaddr *)&a, sizeof a) == 0);
+	return fd;
+}
+
+static void say(int fd, const char *text)
+{
+	size_t len = strlen(text);
+	while (len != 0) {
+		ssize_t n = send(fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n > 0) {
+			text += n;
+			len -= (size_t)n;
+		} else if (n < 0 && errno != EAGAIN)
+			return;
+		else
+			wait_ms(5);
+	}
+}
+
+/* What the server has said within a moment; "<closed>" behind it if it closed. */
+static const char *hear(int fd)
+{
+	static char text[65536];
+	size_t len = 0;
+	for (int i = 0; i < 12; i++) {
+		wait_ms(10);
+		ssize_t n = recv(fd, text + len, sizeof text - len - 10, MSG_DONTWAIT);
+		if (n > 0)
+			len += (size_t)n;
+		if (n == 0 || (n < 0 && errno == ECONNRESET)) {
+			strcpy(text + len, "<closed>");
+			return text;
+		}
+	}
+	text[len] = '\0';
+	return text;
+}
+
+TEST(a_call_arrives_with_method_path_query_headers_and_body)
+{
+	start();
+	int fd = connect_to_server();
+	say(fd, "POST /echo%2Fa%20b?q=1%202&r HTTP/1.1\r\nHost: x\r\nx-test: yes\r\nContent-Length: 2\r\n\r\n{}");
+	const char *answer = hear(fd);
+	CHECK_CONTAINS(answer, "HTTP/1.1 200");
+	CHECK_CONTAINS(answer, "\r\n\r\nnow");
+	CHECK_TEXT(buffer_text(&seen), "POST /echo/a b q=1 2 x=yes body=2");
+	close(fd);
+	stop();
+}
+
+TEST(a_kept_connection_carries_several_calls)
+{
+	start();
+	int fd = connect_to_server();
+	for (int i = 0; i < 3; i++) {
+		say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\n{\"a\":1}");
+		const char *answer = hear(fd);
+		CHECK_CONTAINS(answer, "Content-Type: application/json");
+		CHECK_CONTAINS(answer, "\r\n\r\n{\"a\":1}");
+		CHECK(strstr(answer, "<closed>") == NULL);
+	}
+	CHECK_INT(calls, ==, 3);
+	close(fd);
+	stop();
+}
+
+TEST(a_call_can_be_answered_later_while_others_are_answered)
+{
+	start();
+	int slow = connect_to_server(), fast = connect_to_server();
+	say(slow, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
+	CHECK_TEXT(hear(slow), "");
+	CHECK_INT(kept_count, ==, 1);
+	say(fast, "GET /now HTTP/1.1\r\nHost: x\r\n\r\n");
+	CHECK_CONTAINS(hear(fast), "now");
+	http_reply(kept[0], 202, "text/plain", "later", 5);
+	const char *answer = hear(slow);
+	CHECK_CONTAINS(answer, "HTTP/1.1 202");
+	CHECK_CONTAINS(answer, "\r\n\r\nlater");
+	CHECK_INT(calls, ==, 2); /* asked again by the library, not of the handler */
+	say(slow, "GET /now HTTP/1.1\r\nHost: x\r\n\r\n");
+	CHECK_CONTAINS(hear(slow), "now");
+	close(slow);
+	close(fast);
+	stop();
+}
+
+TEST(a_caller_who_left_before_a_late_answer_is_no_trouble)
+{
+	start();
+	int fd = connect_to_server();
+	say(fd, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
+	hear(fd);
+	close(fd);
+	wait_ms(20);
+	http_reply(kept[0], 200, "text/plain", "later", 5);
+	wait_ms(20);
+	stop();
+}
+
+TEST(a_body_over_the_limit_is_answered_413_announced_or_not)
+{
+	start();
+	int fd = connect_to_server();
+	say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n");
+	CHECK_CONTAINS(hear(fd), "HTTP/1.1 413");
+	close(fd);
+	char chunk[600];
+	memset(chunk, 'x', sizeof chunk);
+	chunk[sizeof chunk - 1] = '\0';
+	fd = connect_to_server();
+	say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+	for (int i = 0; i < 3; i++) {
+		say(fd, "257\r\n"); /* 599 */
+		say(fd, chunk);
+		say(fd, "\r\n");
+	}
+	say(fd, "0\r\n\r\n");
+	CHECK_CONTAINS(hear(fd), "HTTP/1.1 413");
+	CHECK_INT(calls, ==, 0);
+	close(fd);
+	stop();
+}
+
+TEST(a_body_of_exactly_the_limit_is_read)
+{
+	start();
+	char body[1001];
+	memset(body, 'y', 1000);
+	body[1000] = '\0';
+	int fd = connect_to_server();
+	say(fd, "POST /now HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n");
+	say(fd, body);
+	CHECK_CONTAINS(hear(fd), "HTTP/1.1 200");
+	CHECK_CONTAINS(buffer_text(&seen), "body=1000");
+	close(fd);
+	stop();
+}
+
+TEST(an_endless_body_is_cut_off)
+{
+	start();
+	char chunk[4097];
+	memset(chunk, 'x', 4096);
+	chunk[4096] = '\0';
+	int fd = connect_to_server();
+	say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+	for (int i = 0; i < 50; i++) {
+		say(fd, "1000\r\n");
+		say(fd, chunk);
+		say(fd, "\r\n");
+	}
+	CHECK_CONTAINS(hear(fd), "<closed>");
+	CHECK_INT(calls, ==, 0);
+	close(fd);
+	stop();
+}
+
+TEST(unknown_methods_endless_headers_and_garbage_are_refused)
+{
+	start();
+	int fd = connect_to_server();
+	say(fd, "BREW /pot HTTP/1.1\r\nHost: x\r\n\r\n");
+	const char *answer = hear(fd);
+	CHECK_CONTAINS(answer, "HTTP/1.1 405");
+	CHECK_CONTAINS(answer, "Allow: GET");
+	close(fd);
+	fd = connect_to_server();
+	say(fd, "\1\2\3\r\n\r\n");
+	hear(fd);
+	close(fd);
+	fd = connect_to_server();
+	say(fd, "GET / HTTP/1.1\r\nHost: x\r\n");
+	char line[1025];
+	memset(line, 'a', 1024);
+	memcpy(line, "X-H: ", 5);
+	memcpy(line + 1022, "\r\n", 3);
+	for (int i = 0; i < 60; i++)
+		say(fd, line);
+	answer = hear(fd);
+	CHECK(strstr(answer, " 431 ") != NULL || strstr(answer, " 413 ") != NULL || strstr(answer, "<closed>") != NULL);
+	CHECK_INT(calls, ==, 0);
+	close(fd);
+	fd = connect_to_server();
+	say(fd, "GET /now HTTP/1.1\r\nHost: x\r\n\r\n");
+	CHECK_CONTAINS(hear(fd), "now");
+	close(fd);
+	stop();
+}
+
+TEST(an_idle_connection_is_closed)
+{
+	l = loop_new();
+	buffer_init(&seen, 4096);
+	server = open_with((struct http_server_options){.address = "127.0.0.1:0", .idle_timeout_s = 1}, NULL);
+	int fd = connect_to_server();
+	say(fd, "GET /now HTTP/1.1\r\nHost: x\r\n\r\n");
+	CHECK_CONTAINS(hear(fd), "now");
+	wait_ms(2300);
+	CHECK_CONTAINS(hear(fd), "<closed>");
+	close(fd);
+	stop();
+}
+
+TEST(closing_answers_what_is_open_with_503_and_late_replies_go_nowhere)
+{
+	start();
+	int fd = connect_to_server(), idle = connect_to_server();
+	say(idle, "GET /now HTTP/1.1\r\nHost: x\r\n\r\n");
+	hear(idle);
+	say(fd, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
+	hear(fd);
+	CHECK_INT(kept_count, ==, 1);
+	http_server_close(server);
+	CHECK_CONTAINS(hear(fd), "HTTP/1.1 503");
+	CHECK_CONTAINS(hear(idle), "<closed>");
+	CHECK_TEXT(kept[0]->path, "/later"); /* its handler still has it */
+	CHECK(http_call_header(kept[0], "Host") == NULL);
+	http_reply(kept[0], 200, "text/plain", "x", 1);
+	CHECK_INT(loop_open_handles(l), ==, 0);
+	close(fd);
+	close(idle);
+	buffer_deinit(&seen);
+	loop_free(l);
+}
+
+TEST(a_handler_can_close_the_server)
+{
+	start();
+	int fd = connect_to_server();
+	say(fd, "GET /close HTTP/1.1\r\nHost: x\r\n\r\n");
+	CHECK_CONTAINS(hear(fd), "bye");
+	CHECK_INT(loop_open_handles(l), ==, 0);
+	close(fd);
+	buffer_deinit(&seen);
+	loop_free(l);
+}
+
+TEST(an_address_in_use_and_bad_addresses_are_sentences)
+{
+	start();
+	struct err e;
+	CHECK(open_with((struct http_server_options){.address = http_server_address(server)}, &e) == NULL);
+	CHECK_INT(e.code, ==, ERR_CONFLICT);
+	CHECK_CONTAINS(e.text, http_server_address(server));
+	CHECK_CONTAINS(e.text, "the address is in use; stop what uses it or choose another");
+	static const char *const bad[] = {"8080", "::1:80", "localhost:", "x:y", "1.2.3.4:70000", ":99999999999",
+		"no such host:1"};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		CHECK(open_with((struct http_server_options){.address = bad[i]}, &e) == NULL);
+		CHECK_INT(e.code, ==, ERR_INVALID);
+		CHECK_CONTAINS(e.text, bad[i]);
+	}
+	stop();
+}
+
+TEST(no_host_means_all_addresses)
+{
+	l = loop_new();
+	buffer_init(&seen, 4096);
+	server = open_with((struct http_server_options){.address = ":0"}, NULL);
+	CHECK(server != NULL);
+	int fd = connect_to_server(); /* over IPv4 */
+	say(fd, "GET /now HTTP/1.1\r\nHost: x\r\n\r\n");
+	CHECK_CONTAINS(hear(fd), "now");
+	close(fd);
+	stop();
+}
+
+static char socket_path[64];
+
+static int connect_unix(void)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	snprintf(a.sun_path, sizeof a.sun_path, "%s", socket_path);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	if (connect(fd, (struct sockaddr *)&a, sizeof a) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+TEST(a_unix_socket_is_private_answers_and_goes_with_the_server)
+{
+	l = loop_new();
+	buffer_init(&seen, 4096);
+	snprintf(socket_path, sizeof socket_path, "/tmp/moonphase-server-test-%d", (int)getpid());
+	struct err e = {0};
+	umask(0);
+	server = open_with((struct http_server_options){.unix_path = socket_path}, &e);
+	CHECK_TEXT(e.text, "");
+	struct stat st;
+	CHECK(stat(socket_path, &st) == 0);
+	CHECK_INT(st.st_mode & 0777, ==, 0600);
+	CHECK_INT(umask(0), ==, 0);
+	int fd = connect_unix();
+	CHECK_INT(fd, >=, 0);
+	say(fd, "GET /now HTTP/1.1\r\nHost: x\r\n\r\n");
+	CHECK_CONTAINS(hear(fd), "now");
+	CHECK(open_with((struct http_server_options){.unix_path = socket_path}, &e) == NULL);
+	CHECK_INT(e.code, ==, ERR_CONFLICT);
+	CHECK_CONTAINS(e.text, "another process listens there");
+	close(fd);
+	stop();
+	CHECK(stat(socket_path, &st) != 0);
+}
+
+TEST(a_stale_unix_socket_is_replaced_and_a_file_is_not)
+{
+	l = loop_new();
+	buffer_init(&seen, 4096);
+	snprintf(socket_path, sizeof socket_path, "/tmp/moonphase-server-test-%d", (int)getpid());
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	snprintf(a.sun_path, sizeof a.sun_path, "%s", socket_path);
+	int stale = socket(AF_UNIX, SOCK_STREAM, 0);
+	CHECK(bind(stale, (struct sockaddr *)&a, sizeof a) == 0);
+	close(stale);
+	server = open_with((struct http_server_options){.unix_path = socket_path}, NULL);
+	CHECK(server != NULL);
+	int fd = connect_unix();
+	CHECK_INT(fd, >=, 0);
+	close(fd);
+	http_server_close(server);
+	FILE *f = fopen(socket_path, "w");
+	fputs("precious", f);
+	fclose(f);
+	struct err e;
+	CHECK(open_with((struct http_server_options){.unix_path = socket_path}, &e) == NULL);
+	CHECK_CONTAINS(e.text, "is no socket");
+	struct stat st;
+	CHECK(stat(socket_path, &st) == 0 && st.st_size == 8);
+	unlink(socket_path);
+	buffer_deinit(&seen);
+	loop_free(l);
+}
+
+static int open_files(void)
+{
+	int count = 0;
+	for (int fd = 0; fd < 256; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+TEST(a_bad_certificate_is_a_sentence_and_leaves_no_socket)
+{
+	l = loop_new();
+	struct err e;
+	for (int i = 0, before = 0; i < 3; i++) {
+		CHECK(open_with((struct http_server_options){.address = "127.0.0.1:0", .cert_pem = "nonsense",
+			.key_pem = "nonsense"}, &e) == NULL);
+		CHECK_CONTAINS(e.text, "cannot start");
+		CHECK_CONTAINS(e.text, "are certificate and key PEM, and a pair?");
+		if (i != 0)
+			CHECK_INT(open_files(), ==, before);
+		before = open_files();
+	}
+	loop_free(l);
+}
+
+TEST_MAIN(T(a_call_arrives_with_method_path_query_headers_and_body),
+	T(a_kept_connection_carries_several_calls),
+	T(a_call_can_be_answered_later_while_others_are_answered),
+	T(a_caller_who_left_before_a_late_answer_is_no_trouble),
+	T(a_body_over_the_limit_is_answered_413_announced_or_not),
+	T(a_body_of_exactly_the_limit_is_read),
+	T(an_endless_body_is_cut_off),
+	T(unknown_methods_endless_headers_and_garbage_are_refused),
+	T(an_idle_connection_is_closed),
+	T(closing_answers_what_is_open_with_503_and_late_replies_go_nowhere),
+	T(a_handler_can_close_the_server),
+	T(an_address_in_use_and_bad_addresses_are_sentences),
+	T(no_host_means_all_addresses),
+	T(a_unix_socket_is_private_answers_and_goes_with_the_server),
+	T(a_stale_unix_socket_is_replaced_and_a_file_is_not),
+	T(a_bad_certificate_is_a_sentence_and_leaves_no_socket))

@@ -1,0 +1,185 @@
+-- Diff and apply, sentence by sentence of the design, on a real API server.
+
+local include = require "include"
+local harness = include "spec/lifecycle/harness.lua"
+
+-- Writes that this operator made in a namespace so far, counted by the API server itself (its audit log).
+local function writes_at_server(world)
+  loop.sleep(1.5) -- the audit log is written in batches
+  local count, lines = 0, {}
+  local log = assert(fs.tail(process.env("MOONPHASE_CLUSTER_DIR") .. "/audit.log", 8 << 20))
+  for line in log:gmatch("[^\n]+") do
+    if line:find('"namespace":"' .. world.namespace .. '"', 1, true) and line:find("fieldManager=moonphase", 1, true) then
+      count = count + 1
+      lines[#lines + 1] = line:match('"requestURI":"(.-)"')
+    end
+  end
+  return count, lines
+end
+
+local function mended(world, kind, what, test)
+  return harness.eventually(what, 10, function()
+    local child = world:child(kind, "m")
+    return child and test(child) and child
+  end)
+end
+
+describe("a child that somebody else changed", function()
+  local function with_deployed(body)
+    harness.with({}, function(world)
+      world:deploy("m")
+      world:phase("m", "Deployed")
+      body(world)
+    end)
+  end
+
+  it("gets its port number back", function()
+    with_deployed(function(world)
+      world.api:patch("Service", world.namespace, "deploy-m", "json", { { op = "replace", path = "/spec/ports/0/port", value = 8001 } })
+      mended(world, "Service", "the port is mended", function(service)
+        return #service.spec.ports == 2 and service.spec.ports[1].port == 8000 or service.spec.ports[2].port == 8000 and #service.spec.ports == 2
+      end)
+    end)
+  end)
+
+  it("runs on when it was paused", function()
+    with_deployed(function(world)
+      world.api:patch("Deployment", world.namespace, "deploy-m", "merge", { spec = { paused = true } })
+      mended(world, "Deployment", "it is not paused", function(d) return not d.spec.paused end)
+    end)
+  end)
+
+  it("loses a node selector that nobody asked for", function()
+    with_deployed(function(world)
+      world.api:patch("Deployment", world.namespace, "deploy-m", "merge",
+        { spec = { template = { spec = { nodeSelector = { disk = "ssd" } } } } })
+      mended(world, "Deployment", "the node selector is gone", function(d)
+        return next(d.spec.template.spec.nodeSelector or {}) == nil
+      end)
+    end)
+  end)
+
+  it("loses a container that was added", function()
+    with_deployed(function(world)
+      world.api:patch("Deployment", world.namespace, "deploy-m", "strategic",
+        { spec = { template = { spec = { containers = { { name = "miner", image = "registry.example/miner" } } } } } })
+      mended(world, "Deployment", "the container is gone", function(d) return #d.spec.template.spec.containers == 2 end)
+    end)
+  end)
+
+  it("gets a removed label back, and its image and replicas", function()
+    with_deployed(function(world)
+      world.api:patch("Deployment", world.namespace, "deploy-m", "merge",
+        { metadata = { labels = { ["primehub.io/phdeployment"] = json.null } }, spec = { replicas = 5 } })
+      mended(world, "Deployment", "label and replicas are back", function(d)
+        return (d.metadata.labels or {})["primehub.io/phdeployment"] == "m" and d.spec.replicas == 1
+      end)
+    end)
+  end)
+
+  it("gets its owner reference mended", function()
+    with_deployed(function(world)
+      local service = world:child("Service", "m")
+      local reference = service.metadata.ownerReferences[1]
+      reference.controller, reference.blockOwnerDeletion = false, false
+      world.api:patch("Service", world.namespace, "deploy-m", "merge", { metadata = { ownerReferences = { reference } } })
+      mended(world, "Service", "the owner reference is mended", function(s)
+        local r = s.metadata.ownerReferences[1]
+        return r.controller == true and r.blockOwnerDeletion == true
+      end)
+    end)
+  end)
+
+  it("comes back when it was deleted", function()
+    with_deployed(function(world)
+      world.api:delete("Service", world.namespace, "deploy-m")
+      mended(world, "Service", "the Service is back", function() return true end)
+    end)
+  end)
+end)
+
+describe("an object that is not ours", function()
+  it("is left alone, and the PhDeployment says ChildConflict", function()
+    harness.with({}, function(world)
+      world.api:create { apiVersion = "v1", kind = "Service", metadata = { name = "deploy-m", namespace = world.namespace },
+        spec = { ports = { { port = 1234 } } } }
+      world:deploy("m")
+      local object = harness.eventually("a ChildConflict condition", 10, function()
+        local o = world:get("m")
+        local condition = harness.condition(o, "ChildConflict")
+        return condition and condition.status == "True" and o
+      end)
+      assert.contains("deploy-m", harness.condition(object, "ChildConflict").message)
+      local service = world:child("Service", "m")
+      assert.equal(1234, service.spec.ports[1].port)
+      assert.is_nil(service.metadata.ownerReferences)
+      -- the name becomes free: ours is made
+      world.api:delete("Service", world.namespace, "deploy-m")
+      mended(world, "Service", "our Service is made", function(s) return s.spec.ports[1].port == 8000 end)
+      world:phase("m", "Deployed", 60)
+    end)
+  end)
+
+  it("of a former PhDeployment of the same name is waited for", function()
+    harness.with({}, function(world)
+      world.api:create { apiVersion = "v1", kind = "Service", metadata = { name = "deploy-m", namespace = world.namespace,
+        ownerReferences = { { apiVersion = "apps/v1", kind = "Deployment", name = "x", controller = true,
+          uid = "11111111-2222-3333-4444-555555555555" } } }, spec = { ports = { { port = 1234 } } } }
+      world:deploy("m")
+      -- the garbage collector finds no such owner and removes it; then it is ours
+      mended(world, "Service", "our Service is made", function(s)
+        return s.spec.ports[1].port == 8000 and s.metadata.ownerReferences[1].name == "m"
+      end)
+    end)
+  end)
+end)
+
+describe("order of env", function()
+  it("follows the spec when it is rearranged", function()
+    harness.with({}, function(world)
+      local function env(...)
+        local list = json.array {}
+        for i, name in ipairs { ... } do list[i] = { name = name, value = "v" .. name } end
+        return list
+      end
+      local function user_env(deployment)
+        local names = {}
+        for _, e in ipairs(deployment.spec.template.spec.containers[1].env) do
+          if #e.name == 1 then names[#names + 1] = e.name end
+        end
+        return table.concat(names)
+      end
+      world:deploy("m", function(object) object.spec.env = env("A", "B", "C") end)
+      world:phase("m", "Deployed")
+      assert.equal("ABC", user_env(world:child("Deployment", "m")))
+      world:edit("m", { spec = { env = env("C", "A", "B") } })
+      mended(world, "Deployment", "the order is the new one", function(d) return user_env(d) == "CAB" end)
+    end)
+  end)
+end)
+
+describe("at rest", function()
+  it("nothing is written: a second reconcile of an unchanged object makes no write", function()
+    harness.with({}, function(world)
+      world:deploy("m", function(object)
+        object.spec.env = json.array { { name = "A", value = "1" }, { name = "B", valueFrom = { fieldRef = { fieldPath = "metadata.name" } } } }
+        object.spec.predictors[1].metadata = { LEARNING_RATE = "0.1" }
+      end)
+      world:phase("m", "Deployed")
+      local before = writes_at_server(world)
+      assert.truthy(before >= 4, "the audit log shows the operator's writes: " .. before)
+      -- wake it: a change of the object that is no change of the spec, and one of a child that is not ours to mind
+      world.api:patch("PhDeployment", world.namespace, "m", "merge", { metadata = { annotations = { touched = "yes" } } })
+      world.api:patch("Deployment", world.namespace, "deploy-m", "merge", { metadata = { annotations = { touched = "yes" } } })
+      loop.sleep(1)
+      local after, lines = writes_at_server(world)
+      assert.equal(before, after, "the last writes: " .. table.concat(lines, " ", math.max(1, #lines - 3)))
+      -- a new operator decides everything again, and writes nothing
+      world:stop_operator()
+      world:start_operator()
+      loop.sleep(2)
+      after, lines = writes_at_server(world)
+      assert.equal(before, after, "after a restart; the last writes: " .. table.concat(lines, " ", math.max(1, #lines - 3)))
+    end)
+  end)
+end)

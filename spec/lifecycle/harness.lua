@@ -1,0 +1,160 @@
+-- A world for one lifecycle spec: a namespace of its own, the catalogue in it, and an operator process of its own.
+--
+--   harness.with({ settings = {...} }, function(world) world:deploy("m"); world:phase("m", "Deployed") end)
+--
+-- The operator is the real binary, told by signal to end; its log is shown when the spec fails. One kubelet
+-- plays for all worlds.
+
+local include = require "include"
+local api_words = include "spec/cluster/api.lua"
+local kubelet_words = include "spec/cluster/kubelet.lua"
+
+local M = {}
+local World = {}
+World.__index = World
+
+M.eventually = api_words.eventually
+
+local shared
+
+-- (waits) The cluster, its API words and the kubelet; made once.
+local function share()
+  if not shared then
+    local cluster = assert(kube.open {})
+    shared = { cluster = cluster, api = api_words.new(cluster), count = 0 }
+    shared.api:install_crds()
+    shared.kubelet = kubelet_words.start(cluster)
+  end
+  return shared
+end
+M.share = share
+
+M.GROUP_ID = "ca6b032e-b8be-44d2-9646-092622d6ba15"
+
+local function catalogue(namespace)
+  return {
+    { apiVersion = "primehub.io/v1alpha1", kind = "PhGroup", metadata = { name = "phusers", namespace = namespace },
+      spec = { id = M.GROUP_ID, name = "phusers", enabledDeployment = true } },
+    { apiVersion = "primehub.io/v1alpha1", kind = "InstanceType", metadata = { name = "cpu-only", namespace = namespace },
+      spec = { displayName = "CPU", ["limits.cpu"] = 1, ["limits.memory"] = "2G" } },
+  }
+end
+
+local settings_of = function(namespace, extra)
+  local settings = { catalogNamespace = namespace }
+  for k, v in pairs(extra or {}) do settings[k] = v end
+  return settings
+end
+
+-- Start (or start again) the operator of this world. options: policies = folder, words = more of the command line, env.
+function World:start_operator(options)
+  options = options or {}
+  self.starts = (self.starts or 0) + 1
+  self.log = self.folder .. "/operator-" .. self.starts .. ".log"
+  self.socket = self.folder .. "/op.sock"
+  local argv = { process.env("MOONPHASE") or "build/moonphase", "run", "--namespace", self.namespace,
+    "--settings", self.folder .. "/settings.yaml", "--control-socket", self.socket }
+  if options.policies then argv[#argv + 1], argv[#argv + 2] = "--policies", options.policies end
+  for _, word in ipairs(options.words or {}) do argv[#argv + 1] = word end
+  self.operator = assert(process.spawn { argv = { "sh", "-c", 'exec "$@" 2>"$0"', self.log, table.unpack(argv) }, env = options.env })
+  return self.operator
+end
+
+function World:stop_operator()
+  if self.operator then
+    self.operator:signal("TERM")
+    local status = self.operator:wait(28)
+    self.operator = nil
+    return status
+  end
+end
+
+function World:ask_operator(path)
+  return http.request { url = "http://localhost" .. path, unix = self.socket, timeout = 5 }
+end
+
+-- A PhDeployment as a person would write it; change(object) may edit it first.
+function World:manifest(name, change)
+  local object = {
+    apiVersion = "primehub.io/v1alpha1", kind = "PhDeployment", metadata = { name = name, namespace = self.namespace },
+    spec = {
+      displayName = name, userId = "5f5a3b8b-6d0e-4f3c-9f7d-0c7b0a8a1d11", userName = "phadmin", groupId = M.GROUP_ID, groupName = "phusers",
+      stop = false, description = "", updateMessage = "", endpoint = { accessType = "public" },
+      predictors = json.array { { name = "predictor1", replicas = 1, modelImage = "registry.example/" .. name .. ":v1", instanceType = "cpu-only" } },
+    },
+  }
+  if change then change(object) end
+  return object
+end
+
+function World:deploy(name, change)
+  return self.api:create(self:manifest(name, change))
+end
+
+function World:get(name)
+  return self.api:get("PhDeployment", self.namespace, name)
+end
+
+function World:edit(name, patch)
+  return self.api:patch("PhDeployment", self.namespace, name, "merge", patch)
+end
+
+-- Change the first predictor: {modelImage = ..., replicas = ...}.
+function World:predictor(name, fields)
+  local predictors = self:get(name).spec.predictors
+  for k, v in pairs(fields) do predictors[1][k] = v end
+  return self:edit(name, { spec = { predictors = predictors } })
+end
+
+function World:child(kind, name)
+  return self.api:get(kind, self.namespace, "deploy-" .. name)
+end
+
+-- (waits) until the status of the present generation says `phase`; the object.
+function World:phase(name, phase, seconds)
+  return api_words.eventually(name .. " is " .. phase, seconds or 20, function()
+    local object = self:get(name)
+    local status = object and object.status or {}
+    return status.phase == phase and status.observedGeneration == object.metadata.generation and object,
+      (status.phase or "no phase") .. ": " .. (status.message or "")
+  end)
+end
+
+function M.condition(object, kind)
+  for _, condition in ipairs(object.status and object.status.conditions or {}) do
+    if condition.type == kind then return condition end
+  end
+end
+
+local function close(self, failed)
+  self:stop_operator()
+  self.api:delete("Namespace", nil, self.namespace)
+  if failed then
+    for i = 1, self.starts or 0 do
+      local text = fs.read(self.folder .. "/operator-" .. i .. ".log") or ""
+      if text ~= "" then io.write("     --- operator log ", i, "\n     ", (text:sub(-4000):gsub("\n", "\n     ")), "\n") end
+    end
+  end
+end
+
+-- options: {settings = table over the defaults, operator = false (start none), policies = folder, catalogue = false}
+function M.with(options, body)
+  local common = share()
+  common.count = common.count + 1
+  local base = process.env("MOONPHASE_CLUSTER_DIR") or "/tmp"
+  local self = setmetatable({ api = common.api, cluster = common.cluster, kubelet = common.kubelet,
+    namespace = ("w%d-%d"):format(process.id, common.count) }, World)
+  self.folder = base .. "/" .. self.namespace
+  assert(fs.make_folder(self.folder))
+  assert(fs.write(self.folder .. "/settings.yaml", json.encode(settings_of(self.namespace, options.settings))))
+  self.api:create { apiVersion = "v1", kind = "Namespace", metadata = { name = self.namespace } }
+  if options.catalogue ~= false then
+    for _, object in ipairs(catalogue(self.namespace)) do self.api:create(object) end
+  end
+  if options.operator ~= false then self:start_operator { policies = options.policies } end
+  local ok, failure = xpcall(body, debug.traceback, self)
+  close(self, not ok)
+  if not ok then error(failure, 0) end
+end
+
+return M
