@@ -11,16 +11,15 @@ local function target(options)
 end
 
 function M.wrap(cluster, path)
-  local file = assert(fs.append(path))
   local recorder = { namespace = cluster.namespace, server = cluster.server }
   function recorder.watch(_, options) return cluster:watch(options) end
   function recorder.counts() return cluster:counts() end
   function recorder.request(_, options)
     local body = options.body
     if type(body) == "table" then body = json.encode(body) end
-    file:write(json.encode { method = options.method or "GET", path = target(options), body = body, content_type = options.content_type } .. "\n")
+    fs.append(path, json.encode { method = options.method or "GET", path = target(options), body = body, content_type = options.content_type } .. "\n")
     local answer, why = cluster:request(options)
-    file:write('{"done":true}\n')
+    fs.append(path, '{"done":true}\n')
     return answer, why
   end
   return recorder

@@ -54,7 +54,7 @@ struct http_handlers {
 		void *headers);
 	/* Return 0 to go on, or an err_code to end the exchange with it. */
 	int (*on_data)(void *arg, const char *bytes, size_t len);
-	/* Exactly once, unless cancelled. */
+	/* Exactly once, unless cancelled. The exchange is gone by then: it cannot be cancelled. */
 	void (*on_done)(void *arg, const struct http_result *r);
 };
 

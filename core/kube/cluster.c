@@ -5,6 +5,7 @@
  * rules of retrying cluster_retry.c. */
 #include "kube/cluster_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,7 +158,7 @@ static struct cluster_call *begin(struct cluster_call *call, const struct cluste
 		call_fail_later(call, ERR_INVALID, fault);
 		return call;
 	}
-	strcpy(call->method, r->method != NULL ? r->method : "GET");
+	snprintf(call->method, sizeof call->method, "%s", r->method != NULL ? r->method : "GET");
 	call->url = xasprintf("%s%s", call->cluster->config->server, r->path);
 	if (r->accept != NULL)
 		call->accept = xasprintf("Accept: %s", r->accept);

@@ -108,7 +108,7 @@ static void status_text(int status, char out[12])
 	if (status > 0 && status < 1000)
 		snprintf(out, 12, "%d", status);
 	else
-		strcpy(out, "<error>"); /* as client-go says it */
+		snprintf(out, 12, "<error>"); /* as client-go says it */
 }
 
 static void count_try(struct cluster_call *call, int status)

@@ -6,6 +6,7 @@
  * standard error is for people and is shown, cut to a line. */
 #include "kube/credentials_exec.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -209,7 +210,7 @@ static void excerpt(const char *text, size_t len, char out[ERRORS_SHOWN + 8])
 	}
 	while (n > 0 && out[n - 1] == ' ')
 		n--;
-	strcpy(out + n, i < len ? "..." : "");
+	snprintf(out + n, 4, "%s", i < len ? "..." : "");
 }
 
 static int describe_failure(struct exec_plugin *p, const struct process_result *r, struct err *e)

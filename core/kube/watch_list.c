@@ -43,7 +43,7 @@ static void read_metadata(struct page *p, struct json_span m)
 	char *version = json_find_string(m.at, m.len, "resourceVersion", NULL);
 	char *next = json_find_string(m.at, m.len, "continue", NULL);
 	if (version != NULL && strlen(version) <= WATCH_VERSION_MAX)
-		strcpy(p->version, version);
+		snprintf(p->version, sizeof p->version, "%s", version);
 	free(version);
 	free(p->next);
 	p->next = NULL;
@@ -147,7 +147,7 @@ static void load(struct watch *w)
 	}
 	/* The first page's version: what happened while later pages came is told again. */
 	if (*w->list_version == '\0')
-		strcpy(w->list_version, w->page.version);
+		memcpy(w->list_version, w->page.version, sizeof w->list_version);
 	char *token = w->page.next;
 	w->page.next = NULL;
 	forget(w);

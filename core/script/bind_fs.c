@@ -1,6 +1,7 @@
 /* fs: whole files and folders. Blocking, so for small things at the edges: manifests, policies. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -38,6 +39,43 @@ static int l_write(lua_State *L)
 	if (files_write(path, text, len, &e) != 0)
 		return bind_fail(L, &e);
 	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* Added in one write, so that lines of several writers stay whole. */
+static int l_append(lua_State *L)
+{
+	size_t len;
+	const char *path = luaL_checkstring(L, 1), *text = luaL_checklstring(L, 2, &len);
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return system_fail(L, "open", path);
+	ssize_t n = write(fd, text, len);
+	int why = errno;
+	close(fd);
+	errno = n < 0 ? why : ENOSPC;
+	if (n != (ssize_t)len)
+		return system_fail(L, "append to", path);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* The last bytes of a file that may be larger than what fs.read takes. */
+static int l_tail(lua_State *L)
+{
+	const char *path = luaL_checkstring(L, 1);
+	lua_Integer most = luaL_checkinteger(L, 2);
+	luaL_argcheck(L, most > 0 && most <= (lua_Integer)FS_READ_MAX, 2, "from 1 to 16 MiB");
+	char *bytes = lua_newuserdatauv(L, (size_t)most, 0);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return system_fail(L, "open", path);
+	off_t size = lseek(fd, 0, SEEK_END);
+	ssize_t n = pread(fd, bytes, (size_t)most, size > most ? size - most : 0);
+	close(fd);
+	if (n < 0)
+		return system_fail(L, "read", path);
+	lua_pushlstring(L, bytes, (size_t)n);
 	return 1;
 }
 
@@ -107,6 +145,8 @@ static int l_temporary(lua_State *L)
 static const luaL_Reg fs_functions[] = {
 	{"read", l_read},
 	{"write", l_write},
+	{"append", l_append},
+	{"tail", l_tail},
 	{"list", l_list},
 	{"kind", l_kind},
 	{"make_folder", l_make_folder},

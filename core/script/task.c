@@ -378,7 +378,8 @@ static const luaL_Reg task_methods[] = {
 
 int host_open_task(lua_State *L)
 {
+	static const luaL_Reg none[] = {{NULL, NULL}};
 	bind_class(L, TASK_CLASS, task_methods, NULL);
-	bind_class(L, WAIT_CLASS, task_methods + 3, wait_collect);
+	bind_class(L, WAIT_CLASS, none, wait_collect);
 	return 0;
 }

@@ -113,10 +113,37 @@ static void put_line(struct writer *w, const struct value_path *path)
 	put(w, path, spaces, width < sizeof spaces ? width : sizeof spaces - 1);
 }
 
+/* Whether all is ASCII that JSON writes as it stands; nearly all texts are. */
+static bool is_plain(const char *text, size_t len)
+{
+	const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+	for (; len >= 8; text += 8, len -= 8) {
+		uint64_t w;
+		memcpy(&w, text, 8);
+		uint64_t quote = w ^ (ones * '"'), slash = w ^ (ones * '\\');
+		if (((((w - ones * 0x20) | (quote - ones) | (slash - ones)) & ~w) | w) & tops)
+			return false;
+	}
+	for (; len > 0; text++, len--)
+		if ((unsigned char)*text < 0x20 || (unsigned char)*text >= 0x80 || *text == '"' || *text == '\\')
+			return false;
+	return true;
+}
+
 static void put_string(struct writer *w, const struct value_path *path, const char *text, size_t len)
 {
-	if (value_utf8_check(text, len) != len)
+	char quoted[128];
+	if (is_plain(text, len)) {
+		if (len + 2 <= sizeof quoted) {
+			quoted[0] = '"';
+			memcpy(quoted + 1, text, len);
+			quoted[len + 1] = '"';
+			put(w, path, quoted, len + 2);
+			return;
+		}
+	} else if (value_utf8_check(text, len) != len) {
 		value_path_error(w->L, path, "a text is not UTF-8");
+	}
 	if (json_add_string(w->out, text, len) != 0)
 		value_path_error(w->L, path, "the JSON is larger than %zu bytes", w->out->max);
 }
@@ -181,10 +208,10 @@ static void write_array(struct writer *w, const struct value_path *path, size_t 
 	put(w, path, "]", 1);
 }
 
-/* Stack: the object, and above it the names' memory if there are many. */
 static void write_members(struct writer *w, const struct value_path *path, int table,
 	const struct name *names, size_t count)
 {
+	put(w, path, "{", 1);
 	w->depth++;
 	for (size_t i = 0; i < count; i++) {
 		struct value_path step = {.up = path, .name = names[i].text, .name_len = names[i].len};
@@ -201,23 +228,42 @@ static void write_members(struct writer *w, const struct value_path *path, int t
 	w->depth--;
 	if (count != 0)
 		put_line(w, path);
+	put(w, path, "}", 1);
 }
 
 static void write_object(struct writer *w, const struct value_path *path, size_t count)
 {
 	lua_State *L = w->L;
 	int table = lua_gettop(L);
-	struct name few[NAMES_INLINE], *names = few;
-	if (count > NAMES_INLINE)
-		names = lua_newuserdatauv(L, count * sizeof *names, 0);
+	struct name *names = lua_newuserdatauv(L, count * sizeof *names, 0);
 	size_t i = 0;
 	for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1), i++)
 		names[i].text = lua_tolstring(L, -2, &names[i].len);
 	sort_names(names, count);
-	put(w, path, "{", 1);
 	write_members(w, path, table, names, count);
-	put(w, path, "}", 1);
 	lua_settop(L, table);
+}
+
+/* Most tables are small objects; those are written from one walk. False: it is none. */
+static bool write_small_object(struct writer *w, const struct value_path *path)
+{
+	lua_State *L = w->L;
+	int table = lua_gettop(L);
+	struct name names[NAMES_INLINE];
+	size_t count = 0;
+	for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
+		if (count == NAMES_INLINE || lua_type(L, -2) != LUA_TSTRING) {
+			lua_settop(L, table);
+			return false;
+		}
+		names[count].text = lua_tolstring(L, -2, &names[count].len);
+		count++;
+	}
+	if (value_is_array(L, table))
+		return false;
+	sort_names(names, count);
+	write_members(w, path, table, names, count);
+	return true;
 }
 
 static void write_table(struct writer *w, const struct value_path *path)
@@ -227,6 +273,8 @@ static void write_table(struct writer *w, const struct value_path *path)
 	if (w->depth >= VALUE_DEPTH_MAX)
 		value_path_error(w->L, path, "tables are nested more than %d deep (or hold themselves)", VALUE_DEPTH_MAX);
 	luaL_checkstack(w->L, 8, "JSON");
+	if (write_small_object(w, path))
+		return;
 	if (!value_shape(w->L, -1, &shape, &why))
 		value_path_error(w->L, path, "%s", why);
 	bool marked = value_is_array(w->L, -1);

@@ -4,6 +4,7 @@
 
 local options = require "options"
 local policies = require "policies"
+local where = require "where"
 
 local SPEC = {
   about = "Run the Lua specs of a policies folder (or of the host).",
@@ -72,12 +73,12 @@ local function run_host_spec(o, result, path)
   local chunk, trouble = load(source, "@" .. path, "t", setmetatable(
     { describe = describe, it = it, before_each = before_each, assert = assertion }, { __index = _G }))
   if not chunk then return report(result, false, path, trouble) end
-  local loaded, broken = xpcall(chunk, debug.traceback)
+  local loaded, broken = xpcall(chunk, where)
   if not loaded then return report(result, false, path, broken) end
   for i, name in ipairs(collected.list()) do
     if wanted(o, name) then
       local started = loop.now()
-      local ok, failure = xpcall(collected.run, debug.traceback, i)
+      local ok, failure = xpcall(collected.run, where, i)
       report(result, ok, path:match("[^/]+$") .. ": " .. name, failure, o.time and loop.now() - started or nil)
     end
   end

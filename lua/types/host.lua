@@ -87,6 +87,10 @@ fs = {}
 function fs.read(path) end
 ---Write whole, by a temporary file and rename. true | nil, text
 function fs.write(path, text) end
+---Add text to the end of a file (made with mode 0600 if absent), in one write. true | nil, text
+function fs.append(path, text) end
+---The last bytes of a file, at most `most` (up to 16 MiB). nil, text.
+function fs.tail(path, most) end
 ---Sorted names. nil, text.
 function fs.list(path) end
 ---"file", "directory" (links followed) or nil

@@ -31,7 +31,7 @@ describe("a PhDeployment", function()
       assert.equal("/deployment/m/(.+)", ingress.spec.rules[1].http.paths[1].path)
 
       world.api:delete("PhDeployment", world.namespace, "m")
-      harness.eventually("all children are gone", 20, function()
+      harness.eventually("all children are gone", 60, function()
         return not world:child("Deployment", "m") and not world:child("Service", "m") and not world:child("Ingress", "m")
           and #world.api:list("Pod", world.namespace) == 0
       end)

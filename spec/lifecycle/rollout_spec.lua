@@ -1,0 +1,94 @@
+-- An edit of the policies that changes pod templates restarts models: a few at a time, and not at all when the
+-- first one fails.
+
+local include = require "include"
+local harness = include "spec/lifecycle/harness.lua"
+
+local COUNT = 5
+
+-- The built-in policies in a folder of the world, with `edit(name, text)` applied to each file.
+local function policies(world, name, edit)
+  local folder = world.folder .. "/" .. name
+  assert(fs.make_folder(folder))
+  assert(fs.make_folder(folder .. "/children"))
+  for _, asset in ipairs(moonphase.assets("policies/")) do
+    local file = asset:sub(#"policies/" + 1)
+    assert(fs.write(folder .. "/" .. file, edit(file, moonphase.read_asset(asset))))
+  end
+  return folder
+end
+
+-- The policies with `old` replaced by `new` in one file.
+local function edited(world, name, in_file, old, new)
+  return policies(world, name, function(file, text)
+    if file ~= in_file then return text end
+    local from, to = text:find(old, 1, true)
+    assert(from, in_file .. " has no " .. old .. " any more: this spec edits it")
+    return text:sub(1, from - 1) .. new .. text:sub(to + 1)
+  end)
+end
+
+local function labelled(world)
+  local n = 0
+  for i = 1, COUNT do
+    local deployment = world:child("Deployment", "m" .. i)
+    if deployment.spec.template.metadata.labels.tier then n = n + 1 end
+  end
+  return n
+end
+
+local function deploy_all(world)
+  for i = 1, COUNT do world:deploy("m" .. i) end
+  for i = 1, COUNT do world:phase("m" .. i, "Deployed") end
+end
+
+describe("a policy that changes pod templates", function()
+  it("moves one model at a time, each waited for", function()
+    harness.with({}, function(world)
+      deploy_all(world)
+      world:stop_operator()
+      local most, done = 0, false
+      local watcher = loop.spawn(function()
+        while not done do
+          local unready = 0
+          for i = 1, COUNT do
+            local status = world:get("m" .. i).status
+            if status.phase ~= "Deployed" then unready = unready + 1 end
+          end
+          most = math.max(most, unready)
+          loop.sleep(0.02)
+        end
+      end)
+      world:start_operator { policies = edited(world, "labelled", "children/deployment.lua",
+        "app = s.settings.appLabel", 'tier = "one", app = s.settings.appLabel') }
+      harness.eventually("every template has the label", 60, function() return labelled(world) == COUNT, labelled(world) end)
+      for i = 1, COUNT do world:phase("m" .. i, "Deployed") end
+      done = true
+      watcher:join()
+      assert.truthy(most <= 1, most .. " models were not Deployed at the same time")
+    end)
+  end)
+
+  it("stops at the first new Failed, which goes back to its old template", function()
+    harness.with({ settings = { crash = { restarts = 1 } } }, function(world)
+      deploy_all(world)
+      world:stop_operator()
+      local folder = edited(world, "broken", "children/model.lua", "image = M.prefixed(s, s.image)",
+        'image = M.prefixed(s, s.image) .. "-broken"')
+      for i = 1, COUNT do world.kubelet:image("registry.example/m" .. i .. ":v1-broken", "crashes") end
+      world:start_operator { policies = folder }
+      harness.eventually("the log says that the rollout stopped", 40, function()
+        return (fs.read(world.log) or ""):find("rollout stopped", 1, true)
+      end)
+      harness.eventually("all run the old image again", 30, function()
+        local n = 0
+        for i = 1, COUNT do
+          local image = world:child("Deployment", "m" .. i).spec.template.spec.containers[1].image
+          if not image:find("broken", 1, true) then n = n + 1 end
+        end
+        return n == COUNT, n
+      end)
+      for i = 1, COUNT do world:phase("m" .. i, "Deployed") end
+    end)
+  end)
+end)
