@@ -25,14 +25,30 @@ local function problem(child, code, reason, message)
   return nil, { kind = child.kind, name = child.metadata.name, code = code, reason = reason, message = message }
 end
 
+-- A server may repeat the value that it refuses; of a Secret that is told to nobody.
+local function words_of(child, answer)
+  if child.kind == "Secret" then return "the server refused the Secret; its answer is not shown, for it may hold values" end
+  return answer.message
+end
+
 local function refused(child, answer, failure)
   if not answer then return problem(child, 0, "NoAnswer", failure) end
-  local reason = answer.reason ~= "" and answer.reason or "Refused"
-  return problem(child, answer.status, reason, answer.message)
+  local reason = answer.reason and answer.reason ~= "" and answer.reason or "Refused"
+  return problem(child, answer.status, reason, words_of(child, answer))
 end
 
 local function ok(answer)
   return answer ~= nil and answer.status >= 200 and answer.status < 300
+end
+
+-- The object in an answer's body; nil, text if it holds none.
+local function object_in(answer)
+  local object, why = json.decode(answer.body)
+  if object == nil then return nil, "the server's answer is not JSON: " .. tostring(why) end
+  if type(object) ~= "table" or type(object.metadata) ~= "table" or type(object.metadata.uid) ~= "string" then
+    return nil, "the server's answer is no Kubernetes object: it has no metadata.uid"
+  end
+  return object
 end
 
 -- One child as the host writes it: the policy's manifest with namespace, owner and parent label.
@@ -57,7 +73,8 @@ end
 -- Whose object this is: "ours", "another" (its controller is somebody else), or "stranger".
 function M.ownership(live, owner_uid)
   local mine, controller = false, nil
-  for _, reference in ipairs(live.metadata.ownerReferences or {}) do
+  local references = live.metadata.ownerReferences
+  for _, reference in ipairs(type(references) == "table" and references or {}) do
     if reference.uid == owner_uid then
       mine = true
     elseif reference.controller then
@@ -68,7 +85,8 @@ function M.ownership(live, owner_uid)
   return mine and "ours" or "stranger"
 end
 
--- ctx: {cluster, informer, owner_uid, digest, replace_allowed(child) -> bool, count(verb)}
+-- ctx: {cluster, informer, owner_uid, digest, replace_allowed(child) -> bool, count(kind), dry_run(child, found),
+-- not_kept(child, found): told when a write was taken and something differs all the same}
 local function body_of(ctx, child, uid)
   local body, meta, annotations = {}, {}, {}
   for k, v in pairs(child) do body[k] = v end
@@ -117,13 +135,22 @@ local function delete(ctx, child, uid)
   return answer, failure
 end
 
+local function being_deleted(child)
+  return problem(child, 409, "WaitingForDeletion",
+    "the present " .. child.kind .. " " .. child.metadata.name .. " is being deleted; it is made again when it is gone")
+end
+
 -- 422: the server will not change it in place. Delete exactly this object and make it anew.
 local function replace(ctx, child, live, answer)
   if not ctx.replace_allowed(child) then return refused(child, answer) end
   log.warn("replacing a child that cannot be changed in place",
-    { kind = child.kind, name = child.metadata.name, namespace = child.metadata.namespace, why = answer.message })
+    { kind = child.kind, name = child.metadata.name, namespace = child.metadata.namespace, why = words_of(child, answer) })
   local gone, failure = delete(ctx, child, live.metadata.uid)
   if not ok(gone) and not (gone and gone.status == 404) then return refused(child, gone, failure) end
+  local rest = ok(gone) and json.decode(gone.body)
+  if type(rest) == "table" and type(rest.metadata) == "table" and rest.metadata.deletionTimestamp then
+    return being_deleted(child) -- a finalizer holds it: an apply now would be written to what is going
+  end
   local made, why = server_side_apply(ctx, child, nil)
   if not ok(made) then return refused(child, made, why) end
   return "written"
@@ -131,47 +158,59 @@ end
 
 -- Removing and ordering, which apply does not do. The UID keeps the patch from another object of the name.
 local function repair(ctx, child, live)
-  local patch = diff.repair(child, live)
-  if not patch then return true end
+  local patch = diff.repair(child, live) or {}
   patch.metadata = patch.metadata or {}
   patch.metadata.uid = live.metadata.uid
   patch.metadata.annotations = { [M.DIGEST] = ctx.digest }
   return send(ctx, child, "application/strategic-merge-patch+json", PATCH_QUERY, patch)
 end
 
+-- One step of mending: what `write` left of the object and what differs in it still; nil and a Problem; or nil and
+-- "written" if the server would not change it in place and it was made anew.
+local function step(ctx, child, live, write)
+  local answer, failure = write(ctx, child, live)
+  if answer and answer.status == 422 then
+    local result, trouble = replace(ctx, child, live, answer)
+    return nil, trouble or result
+  elseif not ok(answer) then
+    local _, trouble = refused(child, answer, failure)
+    return nil, trouble
+  end
+  local left, why = object_in(answer)
+  if not left then
+    local _, trouble = problem(child, 0, "NoAnswer", why)
+    return nil, trouble
+  end
+  return left, diff.compare(child, left)
+end
+
+local function apply_over(ctx, child, live)
+  return server_side_apply(ctx, child, live.metadata.uid)
+end
+
 -- The live object differs: mend it. Extras go first, since an entry that nobody asked for may keep the
 -- server from taking ours (a port of the same name); order comes last, on what apply left.
 local function mend(ctx, child, live, found)
-  if found.extras and lists.is_strategic(child.apiVersion) then
-    local answer, failure = repair(ctx, child, live)
-    if not ok(answer) then
-      if answer and answer.status == 422 then return replace(ctx, child, live, answer) end
-      return refused(child, answer, failure)
+  local strategic = lists.is_strategic(child.apiVersion)
+  for _, turn in ipairs { { "extras", repair }, { "values", apply_over }, { "order", repair } } do
+    local what, write = turn[1], turn[2]
+    if found[what] and (strategic or write == apply_over) then
+      local left, rest = step(ctx, child, live, write)
+      if not left then
+        if rest == "written" then return "written" end
+        return nil, rest
+      end
+      live, found = left, rest
     end
-    live = json.decode(answer.body)
-    found = diff.compare(child, live)
   end
-  if found.values then
-    local answer, failure = server_side_apply(ctx, child, live.metadata.uid)
-    if not ok(answer) then
-      if answer and answer.status == 422 then return replace(ctx, child, live, answer) end
-      return refused(child, answer, failure)
-    end
-    live = json.decode(answer.body)
-    found = diff.compare(child, live)
-  end
-  if found.order and lists.is_strategic(child.apiVersion) then
-    local answer, failure = repair(ctx, child, live)
-    if not ok(answer) then return refused(child, answer, failure) end
-  end
+  if #found > 0 then ctx.not_kept(child, found) end
   return "written"
 end
 
 -- An object that exists: may we write it, and is there anything to write?
 local function settle(ctx, child, live)
   if live.metadata.deletionTimestamp then
-    return problem(child, 409, "WaitingForDeletion",
-      "the present " .. child.kind .. " " .. child.metadata.name .. " is being deleted; it is made again when it is gone")
+    return being_deleted(child)
   end
   local whose = M.ownership(live, ctx.owner_uid)
   if whose == "another" then
@@ -193,8 +232,8 @@ function M.ensure(ctx, child)
   if live then return settle(ctx, child, live) end
   local answer, failure = ctx.cluster:request { path = path_of(ctx, child) }
   if answer and answer.status == 200 then
-    local found, why = json.decode(answer.body)
-    if not found then return problem(child, 0, "NoAnswer", "the server's answer is not JSON: " .. why) end
+    local found, why = object_in(answer)
+    if not found then return problem(child, 0, "NoAnswer", why) end
     local result, trouble = settle(ctx, child, found)
     -- ours and as wanted, but our watch does not show it (yet): let readers see it
     if result == "unchanged" then remember(ctx, child, answer) end

@@ -6,6 +6,9 @@
 -- caches: no read, and no write unless something differs.
 
 local apply = require "apply"
+local contract = require "contract"
+local diff = require "diff"
+local guard = require "guard"
 local informers = require "informers"
 local observe = require "observe"
 local reconcile = require "reconcile"
@@ -15,16 +18,16 @@ local M = {}
 M.__index = M
 
 local RESYNC_SECONDS = 600
+local REPLACE_SECONDS = 600
 local WORKERS = 32
 
--- A few replacements of children per key and hour; more would be a fight with the server.
+-- A child is replaced at most every ten minutes; more would be a fight with the server.
 local function replacement_budget()
   local used = {}
-  return { take = function(_, key)
-    local now = loop.now()
-    local last = used[key]
-    if last and now - last < 600 then return false end
-    used[key] = now
+  return { take = function(_, key, child)
+    local now, of_key = loop.now(), used[key] or {}
+    if of_key[child] and now - of_key[child] < REPLACE_SECONDS then return false end
+    used[key], of_key[child] = of_key, now
     return true
   end, forget = function(_, key) used[key] = nil end }
 end
@@ -44,27 +47,40 @@ local function new_metrics()
   }
 end
 
--- options: {cluster, generation, module, settings, namespaces (array or nil for all), catalog_namespace, dry_run}
+-- What changes children: the policies, the settings that they were given, and moonphase itself.
+local function digest_of(generation, settings)
+  return digest.sha256(table.concat({ generation.digest, json.encode(settings), moonphase.version }, "\n")):sub(1, 16)
+end
+
+-- What a dry run says of a child: where it differs, never the values.
+local function say_dry(child, found)
+  local what = type(found) ~= "table" and tostring(found or "create") or "change " .. diff.paths(found)
+  log.info("dry run: a child would be written",
+    { kind = child.kind, name = child.metadata.name, namespace = child.metadata.namespace, would = what })
+  return "unchanged"
+end
+
+-- options: {cluster, generation, module, declaration (contract.declaration's; nil: asked here), settings, namespaces (array
+-- or nil for all), catalog_namespace, dry_run, workers, resync_seconds}
 function M.new(options)
-  local declaration = assert(options.generation:describe(options.module))
+  local declaration = options.declaration
+  if not declaration then
+    local why
+    declaration, why = contract.declaration(options.generation, options.module)
+    if not declaration then error(why, 0) end
+  end
   local self = setmetatable({
     cluster = options.cluster, generation = options.generation, module = options.module,
-    declaration = declaration, settings = options.settings, digest = options.generation.digest,
+    declaration = declaration, settings = options.settings, digest = digest_of(options.generation, options.settings),
+    guard = guard.new(options.generation, options.module), dry_run = options.dry_run and say_dry or nil,
     kind = declaration.kind, label = declaration.label, namespaces = options.namespaces,
     catalog_namespace = options.catalog_namespace,
-    children = {}, watches = {}, inputs = {}, by_kind = {}, problems = {}, last_error = {},
+    children = {}, watches = {}, inputs = {}, by_kind = {}, problems = {}, last_error = {}, remembered = {},
     replacements = replacement_budget(), metrics = new_metrics(), workers = options.workers or WORKERS,
     queue = work.queue { name = declaration.kind.resource }, name = declaration.kind.resource:lower(),
     busy = 0, stopping = false, changed_at = {}, resync = options.resync_seconds or RESYNC_SECONDS,
   }, M)
   self.rollout = rollout.new(self)
-  if options.dry_run then
-    self.dry_run = function(child, found)
-      log.info("dry run: a child would be written", { kind = child.kind, name = child.metadata.name,
-        namespace = child.metadata.namespace, differences = type(found) == "table" and #found or tostring(found or "create") })
-      return "unchanged"
-    end
-  end
   return self
 end
 
@@ -82,6 +98,24 @@ function M:count_write(kind, key)
     self.changed_at[key] = nil
     self.metrics.to_write:observe(loop.now() - since)
   end
+end
+
+-- What is remembered of a key from one reconcile to the next, beside its problems: {uid, conflicts, told_at, not_kept}.
+function M:notes(key)
+  local notes = self.remembered[key]
+  if not notes then
+    notes = {}
+    self.remembered[key] = notes
+  end
+  return notes
+end
+
+-- A write was taken and yet something differs: an admission webhook, or another manager, has the last word.
+function M:not_kept(key, child, found)
+  local notes, text = self:notes(key), child.kind .. " " .. child.metadata.name .. ": " .. diff.paths(found)
+  if notes.not_kept == text then return end
+  notes.not_kept = text
+  log.warn("the server took a write and kept something else", { key = key, what = text })
 end
 
 function M:add(key, first_list)
@@ -165,6 +199,11 @@ function M:synced()
   return true
 end
 
+-- Why it does not decide now, as text; nil when it does.
+function M:refusal()
+  return self.guard.refused and "the policy keeps something between calls: " .. guard.sentence(self.guard.refused)
+end
+
 -- The trouble that goes on in some watch, as text; nil when there is none.
 function M:trouble()
   for _, informer in ipairs(self:all_informers()) do
@@ -174,7 +213,7 @@ function M:trouble()
 end
 
 function M:forget(key)
-  self.problems[key], self.last_error[key] = nil, nil
+  self.problems[key], self.last_error[key], self.remembered[key] = nil, nil, nil
   self.replacements:forget(key)
   self.rollout:forget(key)
 end
@@ -188,7 +227,7 @@ function M:work(key)
   self.busy = self.busy - 1
   self.metrics.active:set(self.busy, name)
   self.metrics.time:observe(loop.now() - started, name)
-  if not ok then result, next_look = nil, result end
+  if not ok then result, next_look = nil, "an error of moonphase itself: " .. tostring(result) end
   if result == nil then
     local text = tostring(next_look)
     local delay = self.queue:retry(key)
@@ -205,13 +244,27 @@ function M:work(key)
     else
       self.metrics.total:add(1, name, next_look and "requeue_after" or "success")
       if next_look then self.queue:add_after(key, next_look) end
-      if self.objects:get(key) then
+      if not self.stopping and self.objects:get(key) then
         self.queue:add_after(key, self.resync * (0.9 + 0.1 * math.random()), true)
       end
     end
   end
-  self.changed_at[key] = nil -- nothing had to be written
+  -- nothing had to be written; a change that came meanwhile keeps its time
+  if self.changed_at[key] and self.changed_at[key] <= started then self.changed_at[key] = nil end
   self.queue:done(key)
+  self.rollout:advance()
+end
+
+-- An input that nothing was known of answers now: whoever was decided without it is decided again.
+function M:await_inputs()
+  for _, input in pairs(self.inputs) do
+    if not input.informers:synced() then
+      loop.spawn(function()
+        if not input.informers:wait_synced() or self.stopping then return end
+        for _, key in ipairs(self.objects:keys()) do self:add(key, true) end
+      end)
+    end
+  end
 end
 
 -- (waits) until the caches are complete, then start the workers.
@@ -225,6 +278,7 @@ function M:run()
   -- give the catalogue a moment: a start that decides before it would only decide twice
   for _, input in pairs(self.inputs) do input.informers:wait_synced(2) end
   self.ready = true
+  self:await_inputs()
   self.metrics.workers:set(self.workers, self.name)
   self.tasks = {}
   for i = 1, self.workers do
@@ -244,12 +298,26 @@ function M:stop(seconds)
   return self.busy == 0
 end
 
+-- Children for people: of a Secret a digest stands for each value.
+local function without_secrets(children)
+  local shown = json.array {}
+  for i, child in ipairs(children or {}) do
+    if child.kind == "Secret" then
+      child = { apiVersion = child.apiVersion, kind = child.kind, metadata = { name = child.metadata.name },
+        digest = "sha256:" .. digest.sha256(json.encode(child)) }
+    end
+    shown[i] = child
+  end
+  return shown
+end
+
 -- What would be decided about a key now, and why; nil if there is no such object. Decided anew: a decision
 -- is a pure function of what is seen, so keeping a thousand of them would only cost memory.
 function M:explain(key)
   local handle = self.objects and self.objects:get(key)
   if not handle then return nil end
-  local decision, failure = self.generation:call(self.module, "decide", observe.seen(self, key, handle))
+  local decision, failure = self.guard:decide(observe.seen(self, key, handle))
+  if decision then decision.children = without_secrets(decision.children) end
   return { key = key, generation = handle.generation, resourceVersion = handle.version, decision = decision or nil,
     failure = failure or nil, problems = self.problems[key] and json.array(self.problems[key]) or nil,
     last_error = self.last_error[key], held = self.rollout:is_held(key) or nil, policy = { digest = self.digest } }

@@ -35,6 +35,7 @@ end
 
 -- The identity of an entry of a keyed list. protocol defaults to TCP on the server's side.
 local function identity(entry, keys)
+  if type(entry) ~= "table" then return tostring(entry) end
   local parts = {}
   for i, k in ipairs(keys) do
     local v = entry[k]
@@ -69,6 +70,10 @@ local function in_order(wanted_order, live_order)
   return true
 end
 
+local function named(at, entry, rule)
+  return at .. "[" .. tostring(type(entry) == "table" and entry[rule.merge] or entry) .. "]"
+end
+
 -- What names an object rather than describes it; status is never wanted of a child.
 local ENVELOPE = { apiVersion = true, kind = true, status = true }
 
@@ -84,7 +89,7 @@ local function compare_keyed(found, kind, path, at, wanted, live, rule)
   local wanted_by, wanted_order = by_identity(wanted, rule.keys)
   for i, entry in ipairs(wanted) do
     local there = live_by[wanted_order[i]]
-    local here = at .. "[" .. tostring(entry[rule.merge]) .. "]"
+    local here = named(at, entry, rule)
     if there == nil then
       note(found, "values", here, entry, nil)
     else
@@ -94,7 +99,7 @@ local function compare_keyed(found, kind, path, at, wanted, live, rule)
   if rule.exact then
     for i, entry in ipairs(live) do
       if not wanted_by[live_order[i]] then
-        note(found, "extras", at .. "[" .. tostring(entry[rule.merge]) .. "]", nil, entry)
+        note(found, "extras", named(at, entry, rule), nil, entry)
       end
     end
   end
@@ -161,15 +166,21 @@ local function key_only(entry, rule)
   return { [rule.merge] = entry[rule.merge] }
 end
 
+local function copy(entry)
+  local out = {}
+  for k, v in pairs(entry) do out[k] = v end
+  return out
+end
+
 -- The patch of one keyed list: delete what nobody asked for, put what is missing, set the order.
 local function repair_keyed(kind, path, wanted, live, rule)
   local live_by, live_order = by_identity(live, rule.keys)
   local wanted_by, wanted_order = by_identity(wanted, rule.keys)
-  local patch, order, extras = json.array {}, json.array {}, false
+  local patch, order, extras, goes = json.array {}, json.array {}, false, {}
   if rule.exact then
     for i, entry in ipairs(live) do
       if not wanted_by[live_order[i]] then
-        extras = true
+        extras, goes[entry[rule.merge]] = true, true
         local gone = key_only(entry, rule)
         gone["$patch"] = "delete"
         patch[#patch + 1] = gone
@@ -180,8 +191,12 @@ local function repair_keyed(kind, path, wanted, live, rule)
     order[i] = key_only(entry, rule)
     local there = live_by[wanted_order[i]]
     local inner
-    if there == nil then
-      inner = extras and entry or nil -- an entry that is missing without an extra is apply's work
+    if there == nil and extras or goes[entry[rule.merge]] then
+      -- whole: what is missing may have waited for the extra to go, and a delete by the merge key (a Service's
+      -- port) takes the entry that shares it (the same port, another protocol)
+      inner = copy(entry)
+    elseif there == nil then
+      inner = nil -- an entry that is missing without an extra is apply's work
     else
       inner = repair_value(kind, path, entry, there)
     end
@@ -227,17 +242,28 @@ end
 
 -- ---------------------------------------------------------------- merge patches (status)
 
+local function is_map(v)
+  return type(v) == "table" and not json.is_array(v)
+end
+
+local function is_empty(v)
+  return type(v) == "table" and next(v) == nil
+end
+
 -- The JSON merge patch (RFC 7386) that turns `current` into `wanted`; nil if they are equal.
--- A wanted empty map equals absence: the API drops nothing else.
+-- A wanted empty map or array equals absence, and each other: Lua's {} cannot say which it is.
 function M.merge_patch(current, wanted)
-  if type(current) ~= "table" or json.is_array(current) then current = {} end
+  if not is_map(current) then current = {} end
   local patch = {}
   for name, value in pairs(wanted) do
     local old = current[name]
-    if type(value) == "table" and not json.is_array(value) and next(value) ~= nil
-      and type(old) == "table" and not json.is_array(old) then
+    if is_map(value) and is_map(old) then
       patch[name] = M.merge_patch(old, value)
-    elseif not json.equal(value, old == nil and null or old) and not (old == nil and is_zero(value) and type(value) == "table") then
+    elseif is_empty(value) and (old == nil or is_empty(old)) then
+      patch[name] = nil -- equal
+    elseif is_empty(value) and json.is_array(old) then
+      patch[name] = json.array {}
+    elseif not json.equal(value, old == nil and null or old) then
       patch[name] = value
     end
   end
@@ -248,16 +274,14 @@ function M.merge_patch(current, wanted)
   return patch
 end
 
--- A difference as one short line for logs and dry runs. Values of Secrets never: their paths only.
-function M.describe(difference, kind)
-  local function short(v)
-    if kind == "Secret" then return "…" end
-    if v == nil then return "nothing" end
-    local text = json.encode(v)
-    return #text > 80 and text:sub(1, 77) .. "..." or text
+-- Where they differ, as one sorted line for logs: paths, never values (an env or a Secret may hold any).
+function M.paths(found)
+  local paths = {}
+  for i, difference in ipairs(found) do
+    paths[i] = difference.path .. (difference.kind == "order" and " (order)" or difference.kind == "extras" and " (not ours)" or "")
   end
-  if difference.kind == "order" then return difference.path .. ": order" end
-  return difference.path .. ": " .. short(difference.live) .. " -> " .. short(difference.wanted)
+  table.sort(paths)
+  return table.concat(paths, ", ", 1, math.min(#paths, 8)) .. (#paths > 8 and (" and %d more"):format(#paths - 8) or "")
 end
 
 return M

@@ -10,8 +10,8 @@ M.__index = M
 -- The list path of a kind: /api/v1/... for the core group, /apis/GROUP/VERSION/... for the rest.
 function M.path(kind, namespace, name)
   local root = kind.api_version:find("/", 1, true) and "/apis/" or "/api/"
-  local scope = namespace and "/namespaces/" .. namespace or ""
-  return root .. kind.api_version .. scope .. "/" .. kind.resource .. (name and "/" .. name or "")
+  local scope = namespace and "/namespaces/" .. kube.escape(namespace) or ""
+  return root .. kind.api_version .. scope .. "/" .. kind.resource .. (name and "/" .. kube.escape(name) or "")
 end
 
 -- cluster; kind: as the policy declares it; namespaces: array, or nil for all; options: {label_selector=,
@@ -29,7 +29,9 @@ function M.start(cluster, kind, namespaces, options)
     return w
   end
   if namespaces then
-    for _, namespace in ipairs(namespaces) do self.by_namespace[namespace] = watch(namespace) end
+    for _, namespace in ipairs(namespaces) do -- one that is named twice is watched once
+      self.by_namespace[namespace] = self.by_namespace[namespace] or watch(namespace)
+    end
   else
     self.all = watch(nil)
   end

@@ -71,6 +71,7 @@ local QUANTITY_MAPS = { limits = true, requests = true, hard = true, capacity = 
 local QUANTITY_FIELDS = { sizeLimit = true, divisor = true }
 
 function M.is_quantity(path)
+  if path:find("metadata.", 1, true) then return false end -- names there are anybody's
   local parent, field = path:match("([^.]+)%.([^.]+)$")
   return QUANTITY_FIELDS[field or path] or QUANTITY_MAPS[parent] or false
 end

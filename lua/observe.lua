@@ -35,9 +35,14 @@ end
 
 -- Found, not there, not known now. "Not known" is a catalogue whose first list never came: after that its cache
 -- answers through every outage with what was known last.
-local function input_of(input, wanted)
+local function input_of(input, wanted, namespace)
   if not input.informers:synced() then return { state = "unknown" } end
-  local keys = wanted and input.informers:find_anywhere("identity", wanted) or {}
+  local keys = {}
+  if wanted and input.declaration.namespace then
+    keys = input.informers:find_anywhere("identity", wanted) -- its watch is of one namespace
+  elseif wanted then
+    keys = input.informers:find(namespace, "identity", wanted)
+  end
   if #keys == 0 then return { state = "missing" } end
   if #keys > 1 then return { state = "ambiguous", objects = json.array(keys) } end
   return { state = "found", object = input.informers:raw(keys[1]) }
@@ -65,7 +70,7 @@ function M.seen(world, key, object)
     policy = { digest = world.digest },
   }
   for watch_name, informer in pairs(world.watches) do seen[watch_name] = watched(informer, namespace, name) end
-  for input_name, input in pairs(world.inputs) do seen[input_name] = input_of(input, object.indexes[input_name]) end
+  for input_name, input in pairs(world.inputs) do seen[input_name] = input_of(input, object.indexes[input_name], namespace) end
   return seen
 end
 

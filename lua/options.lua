@@ -81,6 +81,7 @@ function M.parse(words, spec)
         if value == nil then
           i = i + 1
           value = words[i]
+          if value and by_name[value] then value = nil end -- a forgotten value, not the next option's name
         end
         if value == nil then wrong(dashes(option[1]) .. " needs a value: " .. option[2]) end
       elseif inline then

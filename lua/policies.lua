@@ -33,7 +33,9 @@ local function of_folder(dir)
       local ok, trouble = take(name)
       if not ok then return nil, trouble end
     elseif kind == "directory" then
-      for _, inner in ipairs(fs.list(dir .. "/" .. name) or {}) do
+      local inside, closed = fs.list(dir .. "/" .. name)
+      if not inside then return nil, "the policies folder cannot be read: " .. closed end
+      for _, inner in ipairs(inside) do
         if is_policy_file(inner) and inner:sub(1, 1) ~= "." then
           local ok, trouble = take(name .. "/" .. inner)
           if not ok then return nil, trouble end
@@ -62,7 +64,7 @@ function M.files(dir)
 end
 
 -- Merge `over` into `base`, key by key: a map goes deeper, everything else replaces.
-local function overlay(base, over, path, unknown)
+local function overlay(base, over, path, unknown, wrong)
   local out = {}
   for k, v in pairs(base) do out[k] = v end
   for k, v in pairs(over) do
@@ -70,7 +72,9 @@ local function overlay(base, over, path, unknown)
     if base[k] == nil and unknown then unknown[#unknown + 1] = at end
     if type(v) == "table" and not json.is_array(v) and type(base[k]) == "table" and not json.is_array(base[k]) then
       -- maps that are empty by default hold keys of the administrator's own choice
-      out[k] = overlay(base[k], v, at, next(base[k]) ~= nil and unknown or nil)
+      out[k] = overlay(base[k], v, at, next(base[k]) ~= nil and unknown or nil, wrong)
+    elseif type(base[k]) == "table" and not (type(v) == "table" and (json.is_array(v) == json.is_array(base[k]) or next(v) == nil)) then
+      wrong[#wrong + 1] = at .. (json.is_array(base[k]) and " must be a list" or " must be a map of names to values")
     else
       out[k] = v
     end
@@ -82,7 +86,8 @@ local function one_document(text, name)
   local documents, why = yaml.decode(text, name)
   if not documents then return nil, why end
   if #documents > 1 then return nil, name .. " holds " .. #documents .. " documents; settings are one" end
-  local settings = documents[1] or {}
+  local settings = documents[1]
+  if settings == nil or settings == json.null then settings = {} end
   if type(settings) ~= "table" or json.is_array(settings) then
     return nil, name .. ": settings are a map of names to values"
   end
@@ -98,11 +103,15 @@ function M.settings(files, path)
   if not text then return nil, "--settings " .. path .. " cannot be read: " .. trouble end
   local over, wrong = one_document(text, path)
   if not over then return nil, wrong end
-  local unknown = {}
-  settings = overlay(settings, over, "", unknown)
+  local unknown, misshapen = {}, {}
+  settings = overlay(settings, over, "", unknown, misshapen)
   if #unknown > 0 then
     table.sort(unknown)
     return nil, path .. ": unknown setting " .. table.concat(unknown, ", ") .. "; settings.yaml of the policies lists all"
+  end
+  if #misshapen > 0 then
+    table.sort(misshapen)
+    return nil, path .. ": setting " .. table.concat(misshapen, ", ")
   end
   return settings
 end

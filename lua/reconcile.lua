@@ -1,16 +1,21 @@
 -- One key, once: observe, decide, write what differs, say how it went.
 --
 -- The order is children first, status after: a status tells what is, and it is decided on a view
--- that holds our own writes (the overlay). When a write happened, or what writes meet changed,
--- the policy decides a second time before its status is written; at rest it decides once and
--- nothing is sent.
+-- that holds our own writes (the overlay). When a write happened, or what writes meet changed, or the
+-- object changed while a call was under way, the policy decides a second time before its status is written:
+-- status goes over the very version that was decided on. At rest it decides once and nothing is sent.
 
 local apply = require "apply"
+local guard = require "guard"
 local informers = require "informers"
 local observe = require "observe"
 local status = require "status"
 
 local M = {}
+
+local CONFLICTS_AT_ONCE = 5  -- so often in a row a lost race is decided again at once; then it backs off
+local TELL_SECONDS = 60      -- a policy error whose words change each time is told on the object this often
+local SOONEST_SECONDS = 0.1  -- what requeue_after can ask for
 
 -- Deterministic text of the problems of a key, to see whether they changed.
 local function fingerprint(problems)
@@ -22,6 +27,7 @@ local function context(world, key, owner_uid, informer)
     cluster = world.cluster, informer = informer, owner_uid = owner_uid, digest = world.digest,
     dry_run = world.dry_run, count = function(kind) world:count_write(kind, key) end,
     replace_allowed = function() return false end,
+    not_kept = function(child, found) world:not_kept(key, child, found) end,
   }
 end
 
@@ -29,6 +35,22 @@ local function names(list)
   local set = {}
   for _, item in ipairs(list or {}) do set[item.kind .. "/" .. item.name] = true end
   return set
+end
+
+local function write_child(world, key, handle, owner, manifest, replaceable)
+  local informer = world.by_kind[manifest.kind]
+  if not informer then
+    return nil, { kind = manifest.kind, name = manifest.metadata.name, code = 0, reason = "NotDeclared",
+      message = "the policy wants a " .. manifest.kind .. " but does not declare that kind under `children`" }
+  end
+  local ctx = context(world, key, owner.uid, informer)
+  ctx.replace_allowed = function(child)
+    local name = child.kind .. "/" .. child.metadata.name
+    return replaceable[name] and world.replacements:take(key, name) or false
+  end
+  local child = apply.complete(manifest, owner, world.label)
+  child, ctx.digest = world.rollout:hold(key, handle, child, informer)
+  return apply.ensure(ctx, child)
 end
 
 -- Children as decided; returns whether something was written, and the problems met.
@@ -40,39 +62,13 @@ local function write_children(world, key, handle, owner, decision)
     if trouble then problems[#problems + 1] = trouble end
   end
   for _, manifest in ipairs(decision.children or {}) do
-    local informer = world.by_kind[manifest.kind]
-    if not informer then
-      take(nil, { kind = manifest.kind, name = manifest.metadata.name, code = 0, reason = "NotDeclared",
-        message = "the policy wants a " .. manifest.kind .. " but does not declare that kind under `children`" })
-    else
-      local ctx = context(world, key, owner.uid, informer)
-      ctx.replace_allowed = function(child)
-        return replaceable[child.kind .. "/" .. child.metadata.name] and world.replacements:take(key) or false
-      end
-      local child = apply.complete(manifest, owner, world.label)
-      child, ctx.digest = world.rollout:hold(key, handle, child, informer)
-      take(apply.ensure(ctx, child))
-    end
+    take(write_child(world, key, handle, owner, manifest, replaceable))
   end
   for _, target in ipairs(decision.prune or {}) do
     local informer = world.by_kind[target.kind]
     if informer then take(apply.prune(context(world, key, owner.uid, informer), target, owner.namespace)) end
   end
   return wrote, problems
-end
-
-local function decide(world, key, handle)
-  local decision, failure = world.generation:call(world.module, "decide", observe.seen(world, key, handle))
-  if decision == nil then
-    world.metrics.policy_errors:add(1, failure and failure.outcome or "value")
-    return nil, failure or { outcome = "value", text = "decide returned nothing" }
-  end
-  return decision
-end
-
-local function policy_failure(failure)
-  local place = failure.file ~= "" and failure.file and (failure.file .. ":" .. tostring(failure.line) .. ": ") or ""
-  return place .. failure.text
 end
 
 -- The status could not be written over a stale view: fetch the newest, so that the next decision sees it.
@@ -83,36 +79,88 @@ local function refresh(world, key)
 end
 
 local function announce(key, before, after)
-  local old, new = before and before.phase, after.phase
-  if old ~= new or (before and before.message) ~= after.message then
-    log.info("phase", { key = key, from = old or "", to = new or "", message = after.message or "" })
+  before = type(before) == "table" and before or {}
+  if before.phase ~= after.phase or before.message ~= after.message then
+    log.info("phase", { key = key, from = tostring(before.phase or ""), to = after.phase or "", message = after.message or "" })
   end
 end
 
-local function write_status(world, key, decision)
-  if decision.status == nil then return "unchanged" end
-  local object = world.objects:read(key)
-  if not object then return "gone" end
-  local body = status.patch(object, decision.status, observe.rfc3339(loop.wall_ms()))
-  local watch = world.objects:of(key)
-  if not body then
-    if decision.recorded then watch:recorded(key, decision.recorded) end
-    return "unchanged"
-  end
+-- Names of the fields, never their values: a status keeps copies of specs.
+local function say_dry(key, patch)
+  local fields = {}
+  for name in pairs(patch) do fields[#fields + 1] = name end
+  table.sort(fields)
+  log.info("dry run: status would change", { key = key, fields = table.concat(fields, ", "), phase = patch.phase, message = patch.message })
+end
+
+-- "written", "unchanged", "conflict", "gone", or nil and a text.
+local function send_status(world, key, object, wanted)
+  local body = status.patch(object, wanted, observe.rfc3339(loop.wall_ms()))
+  if not body then return "unchanged" end
   if world.dry_run then
-    log.info("dry run: status would change", { key = key, patch = json.encode(body.status) })
+    say_dry(key, body.status)
     return "unchanged"
   end
   world:count_write(world.kind.kind, key)
   local result, answer = status.write(world.cluster, world.kind, key, body)
   if result == "written" then
-    watch:wrote(answer)
-    if decision.recorded then watch:recorded(key, decision.recorded) end
-    announce(key, object.status, decision.status)
+    world.objects:of(key):wrote(answer)
   elseif result == "conflict" then
     refresh(world, key)
   end
   return result, answer
+end
+
+local function write_status(world, key, decision)
+  local object = world.objects:read(key)
+  if not object then return "gone" end
+  local wanted = decision.status
+  if wanted == nil then
+    if not status.condition(object, status.POLICY_ERROR) then return "unchanged" end
+    wanted = status.with_condition(object, nil)
+  end
+  local result, answer = send_status(world, key, object, wanted)
+  if (result == "written" or result == "unchanged" and not world.dry_run) and decision.recorded then
+    world.objects:of(key):recorded(key, decision.recorded)
+  end
+  if result == "written" then announce(key, object.status, wanted) end
+  return result, answer
+end
+
+-- The policy failed on this object: say so where its owner looks. Best effort; the next good status leaves it out.
+local function tell_policy_error(world, key, failure)
+  local object, notes = world.objects:read(key), world:notes(key)
+  if not object then return end
+  local message = guard.sentence(failure):sub(1, 2000)
+  local reason = failure.outcome:gsub("^%l", string.upper)
+  local present = status.condition(object, status.POLICY_ERROR)
+  if present and present.status == "True" and present.reason == reason and present.message == message then return end
+  if notes.told_at and loop.now() - notes.told_at < TELL_SECONDS then return end
+  notes.told_at = loop.now()
+  send_status(world, key, object, status.with_condition(object, { type = status.POLICY_ERROR, status = "True", reason = reason,
+    message = message, observedGeneration = object.metadata.generation }))
+end
+
+-- The decision on what is seen now, or nil and a text after telling it on the object.
+local function decide(world, key, handle)
+  local decision, failure = world.guard:decide(observe.seen(world, key, handle))
+  if decision then return decision end
+  world.metrics.policy_errors:add(1, failure.outcome)
+  tell_policy_error(world, key, failure)
+  return nil, "the policy failed: " .. guard.sentence(failure)
+end
+
+-- What became of the status, in the words of M.key.
+local function outcome(world, key, result, text)
+  local notes = world:notes(key)
+  if result == nil then return nil, "status of " .. key .. " could not be written: " .. tostring(text) end
+  if result ~= "conflict" then
+    notes.conflicts = 0
+    return "done"
+  end
+  notes.conflicts = (notes.conflicts or 0) + 1
+  if notes.conflicts <= CONFLICTS_AT_ONCE then return "again" end
+  return nil, "status of " .. key .. " was changed by somebody else each time before it could be written"
 end
 
 -- (waits) Returns "done" and seconds until the next look (or nil), "again" (decide at once), or nil and a text (back off).
@@ -122,8 +170,14 @@ function M.key(world, key)
     world:forget(key)
     return "done"
   end
+  local notes = world:notes(key)
+  if notes.uid and notes.uid ~= handle.uid then -- another object of the name: nothing is remembered of the old one
+    world:forget(key)
+    notes = world:notes(key)
+  end
+  notes.uid = handle.uid
   local decision, failure = decide(world, key, handle)
-  if not decision then return nil, policy_failure(failure) end
+  if not decision then return nil, failure end
   local namespace, name = key:match("^(.-)/(.+)$")
   local owner = { api_version = world.kind.api_version, kind = world.kind.kind, name = name,
     namespace = namespace, uid = handle.uid }
@@ -131,21 +185,21 @@ function M.key(world, key)
   local wrote, problems = write_children(world, key, handle, owner, decision)
   local changed = fingerprint(problems) ~= fingerprint(world.problems[key])
   world.problems[key] = #problems > 0 and problems or nil
-  if wrote or changed then
-    handle = world.objects:get(key)
-    if not handle or handle.deleting then return "again" end
-    decision, failure = decide(world, key, handle)
-    if not decision then return nil, policy_failure(failure) end
+  local newest = world.objects:get(key)
+  if not newest or newest.deleting or newest.uid ~= handle.uid then return "again" end
+  if wrote or changed or newest.version ~= handle.version then
+    decision, failure = decide(world, key, newest)
+    if not decision then return nil, failure end
   end
 
   world.rollout:observe(key, decision.status)
-  local result, text = write_status(world, key, decision)
-  if result == nil then return nil, "status of " .. key .. " could not be written: " .. tostring(text) end
-  if result == "conflict" then return "again" end
+  local result, text = outcome(world, key, write_status(world, key, decision))
+  if result ~= "done" then return result, text end
+  notes.told_at = nil
   if #problems > 0 then
     return nil, problems[1].kind .. " " .. problems[1].name .. ": " .. problems[1].message
   end
-  return "done", decision.requeue_after
+  return "done", decision.requeue_after and math.max(decision.requeue_after, SOONEST_SECONDS)
 end
 
 return M

@@ -4,9 +4,11 @@
 -- was last written by this very policy. Else the policy (or the settings, or moonphase itself)
 -- changed it: then `settings.rollout.budget` objects move at once, each waited for until it is
 -- Deployed, and the others keep the template that they have until their turn. The first one that
--- turns Failed (one that was Failed before proves nothing) stops the rollout: it gets its old template back and the rest stay where they are.
+-- turns Failed (one that was Failed before proves nothing) stops the rollout: it gets its old
+-- template back and the rest stay where they are.
 --
--- hold() is asked for every child just before it is written; observe() is told every status.
+-- hold() is asked for every child just before it is written; observe() is told every status; advance()
+-- is called when a key was worked on, and wakes one of those that wait for each place that is free.
 
 local diff = require "diff"
 
@@ -14,8 +16,12 @@ local M = {}
 M.__index = M
 
 function M.new(world)
-  local budget = world.settings.rollout and tonumber(world.settings.rollout.budget) or 1
-  return setmetatable({ world = world, budget = math.max(1, math.floor(budget)),
+  local wanted = type(world.settings.rollout) == "table" and world.settings.rollout.budget or nil
+  local budget = tonumber(wanted)
+  if wanted ~= nil and not (budget and budget >= 1) then
+    log.warn("rollout.budget is no number from 1 on; models move one at a time", { budget = tostring(wanted) })
+  end
+  return setmetatable({ world = world, budget = budget and budget >= 1 and budget // 1 or 1,
     moving = {}, moving_count = 0, held = {}, pinned = {}, stopped = false }, M)
 end
 
@@ -23,7 +29,7 @@ local function template_differs(child, live)
   return #diff.compare({ kind = child.kind, spec = { template = child.spec.template } }, live) > 0
 end
 
--- `child` with the template (and the policy digest) that is live.
+-- `child` with the template that is live.
 local function with_template(child, template)
   local copy, spec = {}, {}
   for k, v in pairs(child) do copy[k] = v end
@@ -34,27 +40,36 @@ local function with_template(child, template)
 end
 
 local function is_users_change(status, handle)
-  return (status.observedGeneration or 0) < handle.generation
+  return (math.tointeger(status.observedGeneration) or 0) < handle.generation
+end
+
+local function passes(self, key, child)
+  self.held[key], self.pinned[key] = nil, nil
+  return child, self.world.digest
 end
 
 -- The child as it may be written now, and the policy digest to write on it.
 function M:hold(key, handle, child, informer)
   local world = self.world
-  if not (child.spec and child.spec.template) then return child, world.digest end
+  if not (child.spec and child.spec.template) or world.dry_run then return child, world.digest end
   local child_key = child.metadata.namespace .. "/" .. child.metadata.name
   local there = informer:get(child_key)
   local digest = there and there.indexes.digest
-  if not digest or digest == world.digest and not self.pinned[key] then return child, world.digest end
-  local live = informer:read(child_key)
-  local object = live and world.objects:read(key)
-  local status = object and object.status or {}
-  if not live or not template_differs(child, live) or live.spec.replicas == 0 or is_users_change(status, handle) then
-    self.pinned[key] = nil
-    return child, world.digest
+  local live = digest and (digest ~= world.digest or self.pinned[key]) and informer:read(child_key)
+  local moving, pinned = self.moving[key], self.pinned[key]
+  if not live then
+    if moving then moving.arrived = true end
+    return passes(self, key, child)
   end
-  local pinned = self.pinned[key]
+  local object = world.objects:read(key)
+  local status = object and type(object.status) == "table" and object.status or {}
+  if live.spec.replicas == 0 or is_users_change(status, handle) then return passes(self, key, child) end
   if pinned then return with_template(child, pinned.template), pinned.digest end
-  if self.moving[key] then return child, world.digest end
+  if not template_differs(child, live) then
+    if moving then moving.arrived = true end
+    return passes(self, key, child)
+  end
+  if moving then return child, world.digest end
   if self.stopped or self.moving_count >= self.budget then
     self.held[key] = true
     return with_template(child, live.spec.template), digest
@@ -81,19 +96,13 @@ local function release(self, key)
   self.moving_count = self.moving_count - 1
 end
 
-local function wake_held(self)
-  for key in pairs(self.held) do
-    self.held[key] = nil
-    self.world:add(key)
-  end
-end
-
+-- Deployed counts only once the new template is in the cluster: before that it tells of the old one.
 function M:observe(key, status)
   local moved = self.moving[key]
   if not moved or not status then return end
-  if status.phase == "Deployed" or status.phase == "Stopped" or (status.phase == "Failed" and moved.was_failed) then
+  if (status.phase == "Deployed" and moved.arrived) or status.phase == "Stopped"
+    or (status.phase == "Failed" and moved.was_failed) then
     release(self, key)
-    wake_held(self)
   elseif status.phase == "Failed" then
     release(self, key)
     self.stopped = true
@@ -104,12 +113,17 @@ function M:observe(key, status)
   end
 end
 
+-- One at a time: who is woken takes the place, or passes and leaves it to the next.
+function M:advance()
+  local key = next(self.held)
+  if key == nil or self.stopped or self.moving_count >= self.budget then return end
+  self.held[key] = nil
+  self.world:add(key)
+end
+
 function M:forget(key)
   self.held[key], self.pinned[key] = nil, nil
-  if self.moving[key] then
-    release(self, key)
-    wake_held(self)
-  end
+  if self.moving[key] then release(self, key) end
 end
 
 return M

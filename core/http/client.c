@@ -236,15 +236,35 @@ static void add(struct http_exchange *x)
 	loop_defer(x->client->loop, &x->fail);
 }
 
+/* Whether `x` has to wait with its handshake. Many at once (32 reconciles that all write) would be one long turn of
+ * the loop, since their answers come together; a few milliseconds apart nobody notices. */
+static bool too_early(struct http_client *c, const struct http_exchange *x)
+{
+	if (!x->over_tls || c->pools->active < c->connections)
+		return false; /* a kept connection may be free for it */
+	uint64_t now = clock_now_ms(loop_clock(c->loop)), due = c->handshake_ms + HANDSHAKE_PACE_MS;
+	if (now < due) {
+		clock_arm(loop_clock(c->loop), &c->pace, due - now);
+		return true;
+	}
+	c->handshake_ms = now;
+	return false;
+}
+
 static void add_waiting(struct http_client *c)
 {
 	struct http_exchange *x;
-	while ((x = c->waiting) != NULL) {
+	while ((x = c->waiting) != NULL && !too_early(c, x)) {
 		c->waiting = x->next_waiting;
 		if (c->waiting == NULL)
 			c->waiting_last = NULL;
 		add(x);
 	}
+}
+
+static void on_pace(struct clock_timer *t)
+{
+	add_waiting(t->data);
 }
 
 static void stop_waiting(struct http_exchange *x)
@@ -325,7 +345,7 @@ static struct http_exchange *start(struct transport *t, const struct http_reques
 	if (prepare(x, r, &x->failure) != 0) {
 		x->state = EXCHANGE_FAILED;
 		loop_defer(c->loop, &x->fail);
-	} else if (!c->in_curl) {
+	} else if (!c->in_curl && c->waiting == NULL && !too_early(c, x)) {
 		add(x);
 	} else {
 		x->state = EXCHANGE_WAITING;
@@ -365,6 +385,7 @@ struct http_client *http_client_new(struct loop *l)
 	ready = true;
 	struct http_client *c = xcalloc(1, sizeof *c);
 	c->loop = l;
+	c->pace = (struct clock_timer){.fire = on_pace, .data = c};
 	c->transport.start = start;
 	c->transport.cancel = cancel;
 	c->share = curl_share_init();
@@ -400,6 +421,7 @@ void http_client_free(struct http_client *c)
 		abort();
 	}
 	c->closing = true;
+	clock_disarm(loop_clock(c->loop), &c->pace);
 	for (struct http_exchange *x; (x = c->all) != NULL; ) {
 		if (x->pool != NULL)
 			leave_pool(x);

@@ -18,6 +18,7 @@
 #define IDLE_CONNECTIONS_MAX 64
 #define HEADERS_MAX (256u << 10) /* bytes of headers in one answer */
 #define CONNECT_TIMEOUT_MS 10000
+#define HANDSHAKE_PACE_MS 3      /* a TLS handshake takes about 1 ms of processor: so far apart they start */
 #define PEM_FILES_MAX 16
 #define PEM_BYTES_MAX (1u << 20)
 
@@ -49,7 +50,10 @@ struct http_client {
 	struct client_socket **sockets; /* by file descriptor */
 	size_t socket_capacity;
 	struct http_exchange *all;     /* every exchange that did not end */
-	struct http_exchange *waiting, *waiting_last; /* to be added once curl is left, oldest first */
+	struct http_exchange *waiting, *waiting_last; /* to be added, oldest first: once curl is left, at their pace */
+	struct clock_timer pace;
+	uint64_t handshake_ms; /* when the last exchange was added that had to make a TLS connection */
+	size_t connections;    /* open sockets */
 	size_t active;
 	CURL *easy_pool[EASY_POOL_MAX];
 	size_t easy_count;
@@ -63,7 +67,7 @@ struct http_client {
 
 enum exchange_state {
 	EXCHANGE_FAILED,  /* never started; its end is deferred */
-	EXCHANGE_WAITING, /* made inside of curl */
+	EXCHANGE_WAITING, /* made inside of curl, or for its turn to shake hands */
 	EXCHANGE_RUNNING, /* curl has it */
 };
 
@@ -82,7 +86,7 @@ struct http_exchange {
 	void *arg;
 	struct curl_slist *headers, *connect_to;
 	char *url, *body;
-	bool is_proxied, over_unix, headers_too_large;
+	bool is_proxied, over_unix, over_tls, headers_too_large;
 	uint64_t timeout_ms, connect_timeout_ms;
 	size_t header_bytes;
 	struct loop_task fail;

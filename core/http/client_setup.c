@@ -7,6 +7,7 @@
  * token from a file) come from outside: what could smuggle in a second header line is refused. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/xalloc.h"
 #include "http/client_internal.h"
@@ -205,6 +206,7 @@ static void set_route(struct http_exchange *x, const struct http_request *r)
 		curl_easy_setopt(x->easy, CURLOPT_UNIX_SOCKET_PATH, r->unix_socket);
 	x->is_proxied = proxy[0] != '\0';
 	x->over_unix = r->unix_socket != NULL;
+	x->over_tls = strncasecmp(r->url, "https:", 6) == 0;
 }
 
 static long milliseconds(uint64_t ms)

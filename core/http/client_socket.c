@@ -129,9 +129,11 @@ static void probe(curl_socket_t fd)
 
 curl_socket_t client_socket_open(void *client, curlsocktype purpose, struct curl_sockaddr *address)
 {
-	(void)client;
+	struct http_client *c = client;
 	(void)purpose;
 	int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	if (fd >= 0)
+		c->connections++;
 	if (fd >= 0 && address->family != AF_UNIX)
 		probe(fd);
 	return fd < 0 ? CURL_SOCKET_BAD : fd;
@@ -139,7 +141,9 @@ curl_socket_t client_socket_open(void *client, curlsocktype purpose, struct curl
 
 int client_socket_close(void *client, curl_socket_t fd)
 {
-	forget(client, fd);
+	struct http_client *c = client;
+	c->connections--;
+	forget(c, fd);
 	return close(fd);
 }
 

@@ -185,3 +185,13 @@ void limits_charge(lua_State *L, uint64_t steps)
 	}
 	l->left -= (int64_t)steps;
 }
+
+void limits_check_stack(lua_State *L, int n)
+{
+	if (lua_checkstack(L, n))
+		return;
+	if (limits_of(L) == NULL)
+		luaL_error(L, "there is no memory for a deeper stack");
+	limits_kill(L, SCRIPT_MEMORY);
+	limits_raise(L);
+}

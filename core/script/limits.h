@@ -58,4 +58,7 @@ int limits_raise(lua_State *L) __attribute__((noreturn));
 /* Mark it killed (SCRIPT_MEMORY: a protected call met a failed allocation). */
 void limits_kill(lua_State *L, enum script_outcome why);
 
+/* Room for `n` values, where only a lack of memory can refuse it; raises as such. */
+void limits_check_stack(lua_State *L, int n);
+
 #endif

@@ -57,7 +57,9 @@ struct policy_options {
 
 struct policy;
 
-/* Load every *.lua file (specs, *_spec.lua, are kept but not loaded). NULL with *e on failure. Copies files. */
+/* Load every *.lua file (specs, *_spec.lua, are kept but not loaded). NULL with *e on failure. Copies files.
+ * A file has at most 256 KiB, all together 4 MiB, and a name of at most 59 bytes (Lua cuts longer ones
+ * in its messages). Loading as a whole has the limits of one call. */
 struct policy *policy_new(const struct policy_options *o, struct policy_error *e);
 void policy_free(struct policy *p);
 

@@ -157,7 +157,7 @@ static void fill_path(struct policy_error *e)
 		return;
 	size_t len = (size_t)(end - quote);
 	const char *best = NULL;
-	for (const char *at = e->source; len != 0 && (at = strstr(at, quote[0] ? (char[2]){quote[0], '\0'} : "")) != NULL; at++) {
+	for (const char *at = e->source; len != 0 && *at != '\0'; at++) {
 		if (strncmp(at, quote, len) != 0 || is_name_char(at[len]) || (at > e->source && is_name_char(at[-1])))
 			continue;
 		bool is_used = at[len] != '\0' && strchr(".[:(", at[len]) != NULL;

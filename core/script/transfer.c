@@ -134,7 +134,7 @@ static void copy_table(struct transfer *t, const struct value_path *path, int in
 		value_path_error(to, path, "tables are nested more than %d deep (or hold themselves)", VALUE_DEPTH_MAX);
 	if (!lua_checkstack(from, 10))
 		value_path_error(to, path, "there is no memory to read it");
-	luaL_checkstack(to, 10, "plain data");
+	limits_check_stack(to, 10);
 	if (!copy_raw(t, path, index)) {
 		bool marked = value_is_array(from, index);
 		check_metatable(t, path, index, marked);
@@ -193,6 +193,6 @@ void transfer_value(lua_State *from, int index, lua_State *to, enum transfer_kin
 	struct value_path root = {.name = name, .name_len = strlen(name)};
 	if (!lua_checkstack(from, 10))
 		luaL_error(to, "there is no memory to read a value");
-	luaL_checkstack(to, 10, "plain data");
+	limits_check_stack(to, 10);
 	copy_value(&t, &root, lua_absindex(from, index));
 }

@@ -144,7 +144,7 @@ static bool push_array(struct decoder *d)
 	int table = 0, count = 0;
 	lua_Integer before = 0;
 	enum json_token token;
-	luaL_checkstack(L, GATHER_MAX + 8, "JSON arrays");
+	limits_check_stack(L, GATHER_MAX + 8);
 	while ((token = json_next(&d->r)) != JSON_ARRAY_END) {
 		if (!push_value(d, token))
 			return false;
@@ -182,7 +182,7 @@ static bool push_object(struct decoder *d)
 {
 	int table = 0, count = 0;
 	enum json_token token;
-	luaL_checkstack(d->L, 2 * GATHER_MAX + 8, "JSON objects");
+	limits_check_stack(d->L, 2 * GATHER_MAX + 8);
 	while ((token = json_next(&d->r)) != JSON_OBJECT_END) {
 		if (token == JSON_ERROR)
 			return false;
@@ -230,7 +230,7 @@ int value_try_json(lua_State *L, const char *text, size_t len)
 		lua_pushfstring(L, "JSON: the text has more than %d MiB", (int)(VALUE_TEXT_MAX >> 20));
 		return 0;
 	}
-	luaL_checkstack(L, 8, "JSON");
+	limits_check_stack(L, 8);
 	lua_rawgetp(L, LUA_REGISTRYINDEX, &array_key);
 	json_reader_init(&d.r, text, len);
 	if (push_value(&d, json_next(&d.r)) && json_next(&d.r) == JSON_END) {

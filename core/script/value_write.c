@@ -272,7 +272,7 @@ static void write_table(struct writer *w, const struct value_path *path)
 	const char *why;
 	if (w->depth >= VALUE_DEPTH_MAX)
 		value_path_error(w->L, path, "tables are nested more than %d deep (or hold themselves)", VALUE_DEPTH_MAX);
-	luaL_checkstack(w->L, 8, "JSON");
+	limits_check_stack(w->L, 8);
 	if (write_small_object(w, path))
 		return;
 	if (!value_shape(w->L, -1, &shape, &why))
@@ -321,7 +321,7 @@ void value_to_json(lua_State *L, int index, struct buffer *out, int indent)
 {
 	struct writer w = {.L = L, .out = out, .indent = indent};
 	struct value_path root = {0};
-	luaL_checkstack(L, 8, "JSON");
+	limits_check_stack(L, 8);
 	lua_pushvalue(L, index);
 	write_value(&w, &root);
 	lua_pop(L, 1);
@@ -350,7 +350,7 @@ static int tables_equal(lua_State *L, int a, int b, int depth)
 {
 	if (depth > VALUE_DEPTH_MAX)
 		return luaL_error(L, "json.equal: tables are nested more than %d deep (or hold themselves)", VALUE_DEPTH_MAX);
-	luaL_checkstack(L, 8, "json.equal");
+	limits_check_stack(L, 8);
 	size_t count = 0;
 	if (!members_equal(L, a, b, depth, &count))
 		return 0;

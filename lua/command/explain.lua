@@ -48,13 +48,15 @@ return options.main(function(words)
   local name = o[1]
   if not name then options.fail(2, "explain needs the NAME of a PhDeployment") end
   if not o.control_socket then options.fail(2, "explain needs --control-socket PATH of a running operator") end
-  local query = "name=" .. name .. (o.namespace and "&namespace=" .. o.namespace or "")
+  local query = "name=" .. kube.escape(name) .. (o.namespace and "&namespace=" .. kube.escape(o.namespace) or "")
   local answer, why = http.request { url = "http://localhost/explain?" .. query, unix = o.control_socket, timeout = 10 }
   if not answer then options.fail(1, "no operator answers on " .. o.control_socket .. ": " .. why) end
   if answer.status ~= 200 then options.fail(1, (answer.body:gsub("%s+$", ""))) end
   if o.o == "json" then
     io.write(answer.body, "\n")
   else
-    print_text(name, json.decode(answer.body))
+    local decoded = json.decode(answer.body)
+    if type(decoded) ~= "table" then options.fail(1, "the operator's answer on " .. o.control_socket .. " is not JSON") end
+    print_text(name, decoded)
   end
 end)

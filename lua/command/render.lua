@@ -1,6 +1,7 @@
 -- moonphase render: the children of the objects in a file, as YAML, without a cluster.
 
 local apply = require "apply"
+local contract = require "contract"
 local options = require "options"
 local policies = require "policies"
 
@@ -28,10 +29,15 @@ local function manifests(paths)
     local documents, why = yaml.decode(read(path), path)
     if not documents then options.fail(1, why) end
     for i, document in ipairs(documents) do
-      if type(document) ~= "table" or not document.kind then
+      if type(document) ~= "table" or type(document.kind) ~= "string" then
         options.fail(1, ("%s: document %d is no Kubernetes object: it has no kind"):format(path, i))
       end
-      for _, item in ipairs(document.kind == "List" and document.items or { document }) do all[#all + 1] = item end
+      for _, item in ipairs(document.kind == "List" and document.items or { document }) do
+        if type(item.metadata) ~= "table" or type(item.metadata.name) ~= "string" then
+          options.fail(1, ("%s: document %d has no metadata.name"):format(path, i))
+        end
+        all[#all + 1] = item
+      end
     end
   end
   return all
@@ -62,7 +68,11 @@ local function find_input(declaration, object, all)
     end
   end
   if #found == 0 then return { state = "missing" } end
-  if #found > 1 then return { state = "ambiguous", objects = json.array {} } end
+  if #found > 1 then
+    local names = json.array {}
+    for i, candidate in ipairs(found) do names[i] = candidate.metadata.name end
+    return { state = "ambiguous", objects = names }
+  end
   return { state = "found", object = found[1] }
 end
 
@@ -88,10 +98,12 @@ end
 
 return options.main(function(words)
   local o = options.parse(words, SPEC)
+  if o.o and o.o ~= "yaml" and o.o ~= "json" then options.fail(2, "-o must be yaml or json, not '" .. o.o .. "'") end
   if #o.f == 0 then options.fail(2, "render needs a file: -f FILE") end
   local generation, settings = policies.load(o.policies, o.settings)
   if not generation then options.fail(1, settings) end
-  local declaration = generation:describe("phdeployment")
+  local declaration, why = contract.declaration(generation, "phdeployment")
+  if not declaration then options.fail(1, why) end
   local all, status, count = manifests(o.f), 0, 0
   for _, object in ipairs(all) do
     if object.kind == declaration.kind.kind then
@@ -100,14 +112,15 @@ return options.main(function(words)
       object.metadata.uid = object.metadata.uid or "00000000-0000-0000-0000-000000000000"
       object.metadata.generation = object.metadata.generation or 1
       local decision, failure = generation:call("phdeployment", "decide", imagined(declaration, object, all, settings, generation.digest))
+      if decision then decision, failure = contract.decision(decision) end
       if not decision then options.fail(1, policies.explain_error(failure)) end
       local owner = { api_version = declaration.kind.api_version, kind = declaration.kind.kind,
         name = object.metadata.name, namespace = object.metadata.namespace, uid = object.metadata.uid }
       local children = {}
-      for i, child in ipairs(decision.children) do children[i] = apply.complete(child, owner, declaration.label) end
+      for i, child in ipairs(decision.children or {}) do children[i] = apply.complete(child, owner, declaration.label) end
       print_children(children, o.o)
       if decision.status and decision.status.phase == "Failed" then
-        io.stderr:write(("moonphase: %s would be Failed: %s\n"):format(object.metadata.name, decision.status.message))
+        io.stderr:write(("moonphase: %s would be Failed: %s\n"):format(object.metadata.name, tostring(decision.status.message)))
         status = 1
       end
     end

@@ -1,5 +1,6 @@
 -- moonphase run: the operator. Puts cluster, policies, controller and the small HTTP side together, and ends well.
 
+local contract = require "contract"
 local controller = require "controller"
 local options = require "options"
 local policies = require "policies"
@@ -37,6 +38,8 @@ local function readiness(state)
   if not c or not c.ready then
     return false, c and c:trouble() or "caches are not complete yet"
   end
+  local refusal = c:refusal()
+  if refusal then return false, refusal end
   return true, "ok"
 end
 
@@ -118,7 +121,8 @@ local function wait_for_cluster(state)
     local answer, why = state.cluster:request { path = "/version", timeout = 10 }
     if answer and answer.status == 200 then
       local version = json.decode(answer.body)
-      log.info("connected", { server = state.cluster.server, version = version and version.gitVersion or "?" })
+      log.info("connected", { server = state.cluster.server,
+        version = type(version) == "table" and type(version.gitVersion) == "string" and version.gitVersion or "?" })
       return true
     end
     local text = why or ("%d %s"):format(answer.status, answer.message)
@@ -137,15 +141,38 @@ local function read_env_file(path)
   if not ok then options.fail(1, "--env-file: " .. why) end
 end
 
-return options.main(function(words)
-  local o = options.parse(words, SPEC)
+local function one_of(o, name, ...)
+  local value = o[name]
+  for _, allowed in ipairs { ... } do
+    if value == nil or value == allowed then return end
+  end
+  options.fail(2, ("--%s must be one of %s, not '%s'"):format((name:gsub("_", "-")), table.concat({ ... }, ", "), value))
+end
+
+local function check_usage(o)
   if o.all_namespaces and #o.namespace > 0 then
     options.fail(2, "--all-namespaces and --namespace exclude each other")
   end
+  for _, name in ipairs(o.namespace) do
+    if #name > 63 or not name:match("^[a-z0-9][a-z0-9-]*$") then options.fail(2, "--namespace: '" .. name .. "' is no name of a namespace") end
+  end
+  one_of(o, "log_level", "debug", "info", "warn", "error")
+  one_of(o, "log_format", "text", "json")
+  local seconds = tonumber(o.resync_seconds or 600)
+  if not (seconds and seconds >= 1 and seconds <= 86400) then
+    options.fail(2, "--resync-seconds must be a number from 1 to 86400, not '" .. o.resync_seconds .. "'")
+  end
+end
+
+return options.main(function(words)
+  local o = options.parse(words, SPEC)
+  check_usage(o)
   read_env_file(o.env_file)
   log.configure(o.log_level or "info", o.log_format or "text")
   local generation, settings = policies.load(o.policies, o.settings)
   if not generation then options.fail(1, settings) end
+  local declaration, why = contract.declaration(generation, "phdeployment")
+  if not declaration then options.fail(1, why) end
   local state = { cluster = open_cluster(o), generation = generation, settings = settings }
   open_servers(o, state)
   local finish = function() loop.spawn(stop, state) end
@@ -154,7 +181,7 @@ return options.main(function(words)
   if not wait_for_cluster(state) then return end
   local recorded = o.record and require("record").wrap(state.cluster, o.record)
   state.controller = controller.new {
-    cluster = recorded or state.cluster, generation = generation, module = "phdeployment", settings = settings,
+    cluster = recorded or state.cluster, generation = generation, module = "phdeployment", declaration = declaration, settings = settings,
     namespaces = not o.all_namespaces and (#o.namespace > 0 and o.namespace or { state.cluster.namespace }) or nil,
     catalog_namespace = state.cluster.namespace, dry_run = o.dry_run, resync_seconds = tonumber(o.resync_seconds),
   }

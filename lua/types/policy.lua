@@ -10,6 +10,7 @@
 ---@field group Input            declared inputs
 ---@field instance_type Input
 ---@field problems Problem[]     what the last attempt to write each child met, until an attempt succeeds
+---@field held boolean|nil       its pod template waits for its turn in a rollout of the policies: what is live is right for now
 ---@field settings table         settings.yaml with the administrator's file over it
 ---@field now integer            seconds since 1970
 ---@field policy {digest: string}

@@ -528,6 +528,33 @@ TEST(limits_are_those_that_were_asked_for)
 	CHECK_CONTAINS(error.text, "stopped after 50 ms of wall clock");
 }
 
+TEST(with_any_amount_of_memory_it_works_or_says_that_it_is_too_little)
+{
+	open_host();
+	const struct policy_file f = FILE_OF("p.lua", "local M = {} function M.decide(s) local t = {} for k, v in pairs(s.object) do t[#t + 1] = k .. json.encode(v) end "
+		"table.sort(t) return {names = t, text = table.concat(t, ','):gsub('%a+', '<%0>'), ok = pcall(string.rep, 'x', 5000)} end return M");
+	struct policy_options o = {.files = &f, .file_count = 1};
+	int refused = 0, failed = 0, worked = 0;
+	for (o.memory_max = 1 << 10; worked < 5; o.memory_max += 256) {
+		struct policy *p = policy_new(&o, &error);
+		if (p == NULL) {
+			CHECK_INT(error.outcome, ==, SCRIPT_MEMORY);
+			refused++;
+			continue;
+		}
+		enum script_outcome outcome = call(p, "{\"object\":{\"a\":[1,2,3],\"b\":{\"c\":\"text\"},\"d\":null}}");
+		if (outcome == SCRIPT_OK)
+			worked++;
+		else
+			failed++;
+		CHECK(outcome == SCRIPT_OK || outcome == SCRIPT_MEMORY);
+		outcome = policy_check_state(p, &error);
+		CHECK(outcome == SCRIPT_OK || outcome == SCRIPT_MEMORY);
+		policy_free(p);
+	}
+	CHECK(refused > 10 && failed > 5);
+}
+
 TEST_MAIN(T(plain_data_goes_in_and_comes_out),
 	T(several_arguments_and_tables_of_the_host_go_in),
 	T(endless_loops_are_stopped),
@@ -553,4 +580,5 @@ TEST_MAIN(T(plain_data_goes_in_and_comes_out),
 	T(what_a_policy_keeps_between_calls_is_found_and_named),
 	T(what_a_policy_makes_and_forgets_is_no_state),
 	T(a_policy_that_fails_is_as_good_as_new),
-	T(limits_are_those_that_were_asked_for))
+	T(limits_are_those_that_were_asked_for),
+	T(with_any_amount_of_memory_it_works_or_says_that_it_is_too_little))

@@ -6,8 +6,10 @@ local harness = include "spec/lifecycle/harness.lua"
 local QUICK = { grace = { image = 1, quota = 1, capacity = 1, config = 1 } }
 
 local function failed(world, name, reason, words)
-  local object = world:phase(name, "Failed")
-  assert.equal(reason, object.status.reason)
+  local object = harness.eventually(name .. " is Failed for " .. reason, 20, function()
+    local status = world:phase(name, "Failed").status
+    return status.reason == reason and world:get(name), status.reason .. ": " .. status.message
+  end)
   assert.contains(words, object.status.message)
   assert.equal("False", harness.condition(object, "Ready").status)
   return object

@@ -125,6 +125,16 @@ function World:phase(name, phase, seconds)
   end)
 end
 
+-- The children that the built-in policies make of the samples, by the program itself.
+function M.rendered_children()
+  local result = assert(process.run { argv = { process.env("MOONPHASE") or "build/moonphase", "render", "-o", "json",
+    "-f", "crds/samples/phdeployment.yaml", "-f", "crds/samples/phgroup.yaml", "-f", "crds/samples/instancetypes.yaml" } })
+  local children = {}
+  for line in result.output:gmatch("[^\n]+") do children[#children + 1] = assert(json.decode(line)) end
+  assert(#children > 0, "render printed nothing: " .. result.errors)
+  return children
+end
+
 function M.condition(object, kind)
   for _, condition in ipairs(object.status and object.status.conditions or {}) do
     if condition.type == kind then return condition end

@@ -1,0 +1,155 @@
+-- What the host needs of a policy: what phdeployment.lua returns, and what decide answers.
+--
+-- A policy is edited by people and may be anything. Its answers are checked here once, so that a missing name
+-- is a sentence about the policy and not an error somewhere in the host, and so that the rest of
+-- the host may take names, kinds and lists for granted. (lua/types/policy.lua describes both.)
+
+local M = {}
+
+local FILE = "phdeployment.lua"
+local SEEN = { object = true, revisions = true, children = true, problems = true, settings = true, now = true, policy = true }
+local INPUTS_MAX = 4 -- each is an index of the objects' cache
+
+local function is_text(v)
+  return type(v) == "string" and v ~= ""
+end
+
+-- ---------------------------------------------------------------- the declaration
+
+local function texts(list)
+  if type(list) ~= "table" or #list == 0 then return false end
+  for _, v in ipairs(list) do
+    if not is_text(v) then return false end
+  end
+  return true
+end
+
+local function kind_trouble(where, kind)
+  for _, field in ipairs { "api_version", "kind", "resource" } do
+    if type(kind) ~= "table" or not is_text(kind[field]) then return where .. " has no `" .. field .. "`" end
+  end
+  local keep = kind.keep
+  if keep ~= nil and keep ~= "whole" and keep ~= "metadata" and not texts(keep) then
+    return where .. ".keep must be \"whole\", \"metadata\" or a list of paths"
+  end
+end
+
+local function group_trouble(declaration, group)
+  local kinds, taken = declaration[group], {}
+  if type(kinds) ~= "table" or #kinds > 0 then return "`" .. group .. "` must be a table of names to kinds" end
+  for name, kind in pairs(kinds) do
+    local where = group .. "." .. name
+    local trouble = kind_trouble(where, kind)
+    if trouble then return trouble end
+    if group == "children" then
+      if taken[kind.kind] then return ("children.%s and children.%s are the same kind"):format(taken[kind.kind], name) end
+      taken[kind.kind] = name
+    elseif SEEN[name] then
+      return where .. " would hide seen." .. name .. ": choose another name"
+    end
+  end
+end
+
+local function inputs_trouble(declaration)
+  local count = 0
+  for name, input in pairs(declaration.inputs) do
+    count = count + 1
+    if not is_text(input.by) or not texts(input.match) then
+      return ("inputs.%s must say `by` (a path in the object) and `match` (paths in the input)"):format(name)
+    end
+    if input.namespace ~= nil and not is_text(input.namespace) then return ("inputs.%s.namespace must name a setting"):format(name) end
+    if declaration.watches[name] then return "watches and inputs both have " .. name end
+  end
+  if count > INPUTS_MAX then return ("there are %d inputs; %d are possible"):format(count, INPUTS_MAX) end
+end
+
+local function declaration_trouble(declaration)
+  if type(declaration) ~= "table" then return "it returns no controller; its last statement should be `return controller { ... }`" end
+  local trouble = kind_trouble("kind", declaration.kind)
+  if trouble then return "the controller's " .. trouble end
+  if not is_text(declaration.label) then return "the controller has no `label`" end
+  if declaration.decide ~= "function" then return "the controller has no function `decide`" end
+  for _, group in ipairs { "children", "watches", "inputs" } do
+    declaration[group] = declaration[group] or {}
+    trouble = group_trouble(declaration, group)
+    if trouble then return "the controller's " .. trouble end
+  end
+  trouble = inputs_trouble(declaration)
+  return trouble and "the controller's " .. trouble
+end
+
+-- What generation:describe(module) says, checked; children, watches and inputs are always there. nil, a sentence.
+function M.declaration(generation, module)
+  local declaration, failure = generation:describe(module)
+  if declaration == nil and failure then return nil, "the policies do not load: " .. failure.text end
+  local trouble = declaration_trouble(declaration)
+  if trouble then return nil, "the policies cannot be used: " .. FILE .. ": " .. trouble end
+  return declaration
+end
+
+-- ---------------------------------------------------------------- decisions
+
+-- A policy need not mark its arrays: what has a first element is one. (An empty table cannot say.)
+local function mark_arrays(value)
+  if value[1] ~= nil and not json.is_array(value) then json.array(value) end
+  for _, inner in pairs(value) do
+    if type(inner) == "table" then mark_arrays(inner) end
+  end
+end
+
+local function manifest_trouble(child)
+  if type(child) ~= "table" then return "is no table" end
+  if not is_text(child.apiVersion) then return "has no apiVersion" end
+  if not is_text(child.kind) then return "has no kind" end
+  local meta = child.metadata
+  if type(meta) ~= "table" or not is_text(meta.name) then return "has no metadata.name" end
+  for _, field in ipairs { "labels", "annotations" } do
+    if meta[field] ~= nil and type(meta[field]) ~= "table" then return "has metadata." .. field .. " that are no map" end
+  end
+  if child.spec ~= nil and type(child.spec) ~= "table" then return "has a spec that is no map" end
+end
+
+local function target_trouble(target)
+  if type(target) ~= "table" or not is_text(target.kind) or not is_text(target.name) then return "must say kind and name" end
+end
+
+local function list_trouble(decision, field, check)
+  local list = decision[field]
+  if list == nil then return nil end
+  if type(list) ~= "table" or (next(list) ~= nil and list[1] == nil) then return field .. " is no array" end
+  for i, item in ipairs(list) do
+    local trouble = check(item)
+    if trouble then return ("%s[%d] %s"):format(field, i, trouble) end
+  end
+end
+
+local function status_trouble(status)
+  if status == nil then return nil end
+  if type(status) ~= "table" or status[1] ~= nil then return "status is no map" end
+  if status.conditions == nil then return nil end
+  if type(status.conditions) ~= "table" then return "status.conditions is no array" end
+  for i, condition in ipairs(status.conditions) do
+    if type(condition) ~= "table" or not is_text(condition.type) or not is_text(condition.status) then
+      return ("status.conditions[%d] must say type and status"):format(i)
+    end
+  end
+end
+
+local function decision_trouble(decision)
+  if type(decision) ~= "table" then return "it is " .. (decision == nil and "nothing" or "no table") end
+  local after = decision.requeue_after
+  if after ~= nil and not (type(after) == "number" and after >= 0) then return "requeue_after must be seconds from now" end
+  if decision.recorded ~= nil and math.type(decision.recorded) ~= "integer" then return "recorded must be a generation" end
+  return list_trouble(decision, "children", manifest_trouble) or list_trouble(decision, "prune", target_trouble)
+    or list_trouble(decision, "replace", target_trouble) or status_trouble(decision.status)
+end
+
+-- What decide answered, with its arrays marked; nil and a PolicyError when the host cannot use it.
+function M.decision(decision)
+  local trouble = decision_trouble(decision)
+  if trouble then return nil, { outcome = "value", text = "what decide returned cannot be used: " .. trouble, file = FILE, line = 0 } end
+  mark_arrays(decision)
+  return decision
+end
+
+return M

@@ -1,0 +1,122 @@
+-- A policy folder as people have it: a checkout, a mounted ConfigMap, one with mistakes; and the settings over it.
+
+local policies = require "policies"
+
+-- The files of `files` in a folder of our own, given to body.
+local function with_folder(files, body)
+  local dir = assert(fs.temporary())
+  for name, text in pairs(files) do
+    local folder = name:match("^(.*)/")
+    if folder then assert(fs.make_folder(dir .. "/" .. folder)) end
+    assert(fs.write(dir .. "/" .. name, text))
+  end
+  local ok, failure = pcall(body, dir)
+  for name in pairs(files) do fs.remove(dir .. "/" .. name) end
+  for name in pairs(files) do
+    if name:match("^(.*)/") then fs.remove(dir .. "/" .. name:match("^(.*)/")) end
+  end
+  fs.remove(dir)
+  if not ok then error(failure, 0) end
+end
+
+local USES_CHILD = "local d = require 'children.deployment' return { decide = function() return { word = d } end }"
+
+local function word_of(dir)
+  local generation = assert(policies.load(dir))
+  return assert(generation:call("phdeployment", "decide", {})).word
+end
+
+describe("a policies folder", function()
+  it("may have children/deployment.lua", function()
+    with_folder({ ["phdeployment.lua"] = USES_CHILD, ["children/deployment.lua"] = "return 'folder'" }, function(dir)
+      assert.equal("folder", word_of(dir))
+    end)
+  end)
+
+  it("may be a mounted ConfigMap: flat keys, and hidden ..data folders that are not read", function()
+    with_folder({ ["phdeployment.lua"] = USES_CHILD, ["children.deployment.lua"] = "return 'flat'",
+      ["..data/phdeployment.lua"] = "this is not Lua", [".hidden.lua"] = "nor is this" }, function(dir)
+      assert.equal("flat", word_of(dir))
+      assert.is_nil(policies.files(dir)[".hidden.lua"])
+    end)
+  end)
+
+  it("keeps only what is Lua or YAML", function()
+    with_folder({ ["phdeployment.lua"] = "return {}", ["README.md"] = "x", ["settings.yaml"] = "a: 1" }, function(dir)
+      local files = policies.files(dir)
+      assert.is_nil(files["README.md"])
+      assert.equal("a: 1", files["settings.yaml"])
+    end)
+  end)
+
+  it("without phdeployment.lua, or that is not there, is refused with its name", function()
+    with_folder({ ["other.lua"] = "return {}" }, function(dir)
+      local files, why = policies.files(dir)
+      assert.is_nil(files)
+      assert.contains(dir .. " holds no phdeployment.lua", why)
+    end)
+    local files, why = policies.files "/nonexistent/policies"
+    assert.is_nil(files)
+    assert.contains("the policies folder cannot be read", why)
+  end)
+
+  it("with a mistake is refused with file, line and the line's text", function()
+    with_folder({ ["phdeployment.lua"] = "\nlocal x = = 1" }, function(dir)
+      local generation, why = policies.load(dir)
+      assert.is_nil(generation)
+      assert.contains("phdeployment.lua:2:", why)
+      assert.contains("local x = = 1", why)
+    end)
+  end)
+end)
+
+describe("settings", function()
+  local FILES = { ["settings.yaml"] = "a: 1\nroute: Ingress\nbox: {inner: 1, other: 2}\nfree: {}\nlist: [1]\n" }
+  local function over(text, files)
+    local result
+    with_folder({ ["over.yaml"] = text }, function(dir) result = table.pack(policies.settings(files or FILES, dir .. "/over.yaml")) end)
+    return table.unpack(result, 1, 2)
+  end
+
+  it("are overlaid key by key; lists and values replace", function()
+    local settings = assert(over "box: {inner: 5}\nlist: [7, 8]\n")
+    assert.same({ a = 1, route = "Ingress", box = { inner = 5, other = 2 }, free = {}, list = { 7, 8 } }, settings)
+  end)
+
+  it("that are unknown are refused, all by their paths", function()
+    local settings, why = over "box: {innner: 5}\nroutes: x\n"
+    assert.is_nil(settings)
+    assert.contains("unknown setting box.innner, routes", why)
+  end)
+
+  it("may have any key in a map that is empty by default", function()
+    assert.same({ mine = "x" }, assert(over "free: {mine: x}\n").free)
+  end)
+
+  it("of the wrong shape are refused", function()
+    for text, sentence in pairs { ["box: 5"] = "box must be a map", ["box:"] = "box must be a map", ["list: {a: 1}"] = "list must be a list",
+      ["- a"] = "settings are a map", ["a: 1\n---\nb: 2"] = "2 documents", ["a: [1"] = "line" } do
+      local settings, why = over(text)
+      assert.is_nil(settings, text)
+      assert.contains(sentence, why)
+    end
+  end)
+
+  it("may be empty", function()
+    assert.equal(1, assert(over "").a)
+    assert.equal(1, assert(over "# nothing yet\n").a)
+    assert.same({}, assert(over("", {})))
+  end)
+
+  it("that cannot be read are named", function()
+    local settings, why = policies.settings(FILES, "/nonexistent/settings.yaml")
+    assert.is_nil(settings)
+    assert.contains("--settings /nonexistent/settings.yaml cannot be read", why)
+  end)
+end)
+
+it("the built-in policies load, with their settings", function()
+  local generation, settings = policies.load()
+  assert(generation, settings)
+  assert.is_not_nil(settings.rollout)
+end)

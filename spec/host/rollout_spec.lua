@@ -1,0 +1,197 @@
+-- Pacing of an edit that changes pod templates, on a world made of plain tables.
+
+local rollout = require "rollout"
+
+local world, children, objects, woken, pace
+
+local informer = {
+  get = function(_, key) return children[key] and { indexes = { digest = children[key].digest } } end,
+  read = function(_, key) return children[key] and { spec = { replicas = children[key].replicas, template = children[key].template } } end,
+}
+
+local function setup(budget)
+  children, objects, woken = {}, {}, {}
+  world = { digest = "new", settings = { rollout = { budget = budget } }, add = function(_, key) woken[#woken + 1] = key end,
+    objects = { read = function(_, key) return objects[key] end } }
+  pace = rollout.new(world)
+end
+
+local OLD, NEW = { image = "a:1" }, { image = "a:2" }
+
+-- A model that runs, written by the old policy.
+local function running(name, phase)
+  children["hub/d-" .. name] = { digest = "old", replicas = 1, template = OLD }
+  objects["hub/" .. name] = { status = { phase = phase or "Deployed", observedGeneration = 1 } }
+end
+
+-- What hold() lets through; with `write` it is written.
+local function hold(name, generation, write)
+  local child = { kind = "Deployment", metadata = { name = "d-" .. name, namespace = "hub" }, spec = { replicas = 1, template = NEW } }
+  local allowed, digest = pace:hold("hub/" .. name, { generation = generation or 1 }, child, informer)
+  if write ~= false then
+    children["hub/d-" .. name] = { digest = digest, replicas = 1, template = allowed.spec.template }
+  end
+  return allowed.spec.template.image, digest
+end
+
+local function observe(name, phase)
+  pace:observe("hub/" .. name, { phase = phase, observedGeneration = 1 })
+  pace:advance()
+end
+
+describe("an edit of the policy", function()
+  before_each(function()
+    setup(1)
+    for _, name in ipairs { "a", "b", "c" } do running(name) end
+  end)
+
+  it("moves as many as the budget says; the others keep template and digest", function()
+    assert.equal("a:2", (hold "a"))
+    local image, digest = hold "b"
+    assert.equal("a:1", image)
+    assert.equal("old", digest)
+    assert.truthy(pace:is_held "hub/b")
+    setup(2)
+    for _, name in ipairs { "a", "b", "c" } do running(name) end
+    hold "a"
+    assert.equal("a:2", (hold "b"))
+    assert.equal("a:1", (hold "c"))
+  end)
+
+  it("goes on when the one that moved is Deployed with the new template", function()
+    hold "a"
+    hold "b"
+    observe("a", "Deploying")
+    assert.equal(0, #woken)
+    hold "a"
+    observe("a", "Deployed")
+    assert.same({ "hub/b" }, woken)
+    assert.equal("a:2", (hold "b"))
+  end)
+
+  it("is not misled by a Deployed that tells of the old template, when the write failed", function()
+    hold("a", 1, false)
+    hold "b"
+    observe("a", "Deployed")
+    assert.equal(0, #woken)
+    assert.equal("a:1", (hold "b"))
+    assert.equal("a:2", (hold "a"))
+  end)
+
+  it("wakes one for each free place, not all", function()
+    for _, name in ipairs { "a", "b", "c" } do hold(name) end
+    hold "a"
+    observe("a", "Deployed")
+    assert.equal(1, #woken)
+    pace:advance() -- the woken one turned out to need no place
+    assert.equal(2, #woken)
+  end)
+
+  it("lets a user's change pass at once", function()
+    hold "a"
+    assert.equal("a:2", (hold("b", 2)))
+    assert.falsy(pace:is_held "hub/b")
+  end)
+
+  it("forgets that one was held when its user changes it", function()
+    hold "a"
+    hold "b"
+    hold("b", 2)
+    assert.equal(0, pace:waiting())
+  end)
+
+  it("lets stopped models pass: nothing runs that could be restarted", function()
+    hold "a"
+    children["hub/d-b"].replicas = 0
+    assert.equal("a:2", (hold "b"))
+  end)
+
+  it("that changes no template holds nobody back", function()
+    for _, name in ipairs { "a", "b" } do
+      children["hub/d-" .. name].template = NEW
+      local _, digest = hold(name)
+      assert.equal("new", digest)
+    end
+  end)
+
+  it("does not count the mending of drift that this policy wrote", function()
+    hold "a"
+    children["hub/d-b"] = { digest = "new", replicas = 1, template = { image = "meddled" } }
+    assert.equal("a:2", (hold "b"))
+  end)
+
+  it("frees its place when the moving object is deleted, or stopped", function()
+    hold "a"
+    hold "b"
+    pace:forget "hub/a"
+    pace:advance()
+    assert.same({ "hub/b" }, woken)
+    hold "b"
+    hold "c"
+    observe("b", "Stopped")
+    assert.equal("hub/c", woken[2])
+  end)
+end)
+
+describe("the first model that turns Failed", function()
+  before_each(function()
+    setup(1)
+    for _, name in ipairs { "a", "b" } do running(name) end
+    hold "a"
+    hold "b"
+    observe("a", "Failed")
+  end)
+
+  it("goes back to its old template and digest", function()
+    assert.same({ "hub/a" }, woken)
+    local image, digest = hold "a"
+    assert.equal("a:1", image)
+    assert.equal("old", digest)
+    image = hold "a"
+    assert.equal("a:1", image, "and stays there")
+  end)
+
+  it("stops the others where they are", function()
+    hold "a"
+    observe("a", "Deployed")
+    assert.equal("a:1", (hold "b"))
+    assert.equal(1, #woken)
+  end)
+
+  it("takes the new template when its user changes it", function()
+    hold "a"
+    assert.equal("a:2", (hold("a", 2)))
+    assert.equal("a:2", (hold("a", 2)))
+  end)
+end)
+
+it("a model that was Failed before proves nothing: the rollout goes on", function()
+  setup(1)
+  running("a", "Failed")
+  running "b"
+  hold "a"
+  hold "b"
+  observe("a", "Failed")
+  assert.is_false(pace.stopped)
+  assert.same({ "hub/b" }, woken)
+end)
+
+it("a budget that is no number, or none, is one", function()
+  for _, budget in ipairs { "many", 0, -3, false } do
+    setup(budget)
+    assert.equal(1, pace.budget)
+  end
+  setup("3")
+  assert.equal(3, pace.budget)
+  world.settings = { rollout = json.null }
+  assert.equal(1, rollout.new(world).budget)
+end)
+
+it("a dry run holds nobody back, so that it tells of all", function()
+  setup(1)
+  world.dry_run = function() end
+  running "a"
+  running "b"
+  assert.equal("a:2", (hold "a"))
+  assert.equal("a:2", (hold "b"))
+end)
