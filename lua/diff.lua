@@ -274,6 +274,18 @@ function M.merge_patch(current, wanted)
   return patch
 end
 
+-- A difference with its values, for specs and for people who asked: an env may hold anything. Of a Secret its path only.
+function M.describe(difference, kind)
+  local function short(v)
+    if kind == "Secret" then return "…" end
+    if v == nil then return "nothing" end
+    local text = json.encode(v)
+    return #text > 80 and text:sub(1, 77) .. "..." or text
+  end
+  if difference.kind == "order" then return difference.path .. ": order" end
+  return difference.path .. ": " .. short(difference.live) .. " -> " .. short(difference.wanted)
+end
+
 -- Where they differ, as one sorted line for logs: paths, never values (an env or a Secret may hold any).
 function M.paths(found)
   local paths = {}

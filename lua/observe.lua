@@ -12,7 +12,7 @@ end
 M.rfc3339 = rfc3339
 
 -- world: {objects, children={name=informers}, watches={name=informers}, inputs={name={declaration,
--- informers}}, settings, digest, problems={key={...}}}
+-- informers}}, settings, digest, problems={key={...}}, rollout}
 
 local function children_of(world, namespace, name, uid)
   local children = {}
@@ -68,6 +68,7 @@ function M.seen(world, key, object)
     settings = world.settings,
     now = loop.wall_ms() // 1000,
     policy = { digest = world.digest },
+    held = world.rollout:is_held(key) or nil,
   }
   for watch_name, informer in pairs(world.watches) do seen[watch_name] = watched(informer, namespace, name) end
   for input_name, input in pairs(world.inputs) do seen[input_name] = input_of(input, object.indexes[input_name], namespace) end

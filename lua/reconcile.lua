@@ -1,8 +1,8 @@
 -- One key, once: observe, decide, write what differs, say how it went.
 --
 -- The order is children first, status after: a status tells what is, and it is decided on a view
--- that holds our own writes (the overlay). When a write happened, or what writes meet changed, or the
--- object changed while a call was under way, the policy decides a second time before its status is written:
+-- that holds our own writes (the overlay). When a write happened, or what writes meet changed, or its turn in a
+-- rollout, or the object changed while a call was under way, the policy decides a second time before its status is written:
 -- status goes over the very version that was decided on. At rest it decides once and nothing is sent.
 
 local apply = require "apply"
@@ -182,8 +182,9 @@ function M.key(world, key)
   local owner = { api_version = world.kind.api_version, kind = world.kind.kind, name = name,
     namespace = namespace, uid = handle.uid }
 
+  local was_held = world.rollout:is_held(key)
   local wrote, problems = write_children(world, key, handle, owner, decision)
-  local changed = fingerprint(problems) ~= fingerprint(world.problems[key])
+  local changed = fingerprint(problems) ~= fingerprint(world.problems[key]) or world.rollout:is_held(key) ~= was_held
   world.problems[key] = #problems > 0 and problems or nil
   local newest = world.objects:get(key)
   if not newest or newest.deleting or newest.uid ~= handle.uid then return "again" end

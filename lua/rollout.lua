@@ -29,13 +29,24 @@ local function template_differs(child, live)
   return #diff.compare({ kind = child.kind, spec = { template = child.spec.template } }, live) > 0
 end
 
--- `child` with the template that is live.
-local function with_template(child, template)
-  local copy, spec = {}, {}
-  for k, v in pairs(child) do copy[k] = v end
-  for k, v in pairs(child.spec) do spec[k] = v end
-  spec.template = template
-  copy.spec = spec
+local function with(table, name, value)
+  local copy = {}
+  for k, v in pairs(table) do copy[k] = v end
+  copy[name] = value
+  return copy
+end
+
+-- What goes back to, or stays in, the cluster: the template, and the child's own annotations, which may tell of it.
+local function as_it_is(live)
+  return { template = live.spec.template, annotations = type(live.metadata.annotations) == "table" and live.metadata.annotations or {} }
+end
+
+-- `child` with the template that it had.
+local function as_it_was(child, was)
+  local annotations = {}
+  for name, value in pairs(child.metadata.annotations or {}) do annotations[name] = was.annotations[name] or value end
+  local copy = with(child, "spec", with(child.spec, "template", was.template))
+  copy.metadata = with(child.metadata, "annotations", annotations)
   return copy
 end
 
@@ -64,7 +75,7 @@ function M:hold(key, handle, child, informer)
   local object = world.objects:read(key)
   local status = object and type(object.status) == "table" and object.status or {}
   if live.spec.replicas == 0 or is_users_change(status, handle) then return passes(self, key, child) end
-  if pinned then return with_template(child, pinned.template), pinned.digest end
+  if pinned then return as_it_was(child, pinned.was), pinned.digest end
   if not template_differs(child, live) then
     if moving then moving.arrived = true end
     return passes(self, key, child)
@@ -72,10 +83,10 @@ function M:hold(key, handle, child, informer)
   if moving then return child, world.digest end
   if self.stopped or self.moving_count >= self.budget then
     self.held[key] = true
-    return with_template(child, live.spec.template), digest
+    return as_it_was(child, as_it_is(live)), digest
   end
   self.held[key] = nil
-  self.moving[key] = { template = live.spec.template, digest = digest, was_failed = status.phase == "Failed" }
+  self.moving[key] = { was = as_it_is(live), digest = digest, was_failed = status.phase == "Failed" }
   self.moving_count = self.moving_count + 1
   log.info("rollout: a model moves to the new policy", { key = key, policy = world.digest, waiting = self:waiting() })
   return child, world.digest
@@ -87,8 +98,9 @@ function M:waiting()
   return n
 end
 
+-- Whether what is live is right for now: it waits for its turn, or went back.
 function M:is_held(key)
-  return self.held[key] or self.pinned[key] ~= nil
+  return self.held[key] == true or self.pinned[key] ~= nil
 end
 
 local function release(self, key)

@@ -404,3 +404,87 @@ describe("a folder of policies that cannot be used ends with a sentence:", funct
     assert.is_nil(result.errors:find("traceback", 1, true))
   end)
 end)
+
+describe("an edit of the policy that changes pod templates", function()
+  local PODS = [[
+local M = { label = "model", kind = { api_version = "example.org/v1", kind = "Model", resource = "models" },
+  children = { deployments = { api_version = "apps/v1", kind = "Deployment", resource = "deployments" } } }
+function M.decide(seen)
+  local o = seen.object
+  local live = seen.children.deployments["d-" .. o.metadata.name]
+  local served = live and live.status and live.status.serves
+  local current = served and served == live.spec.template.spec.containers[1].image and (seen.held or live.metadata.annotations.mark == "IMAGE")
+  return { children = { { apiVersion = "apps/v1", kind = "Deployment", metadata = { name = "d-" .. o.metadata.name, annotations = { mark = "IMAGE" } },
+      spec = { replicas = 1, template = { spec = { containers = { { name = "model", image = "IMAGE" } } } } } } },
+    status = { phase = current and "Deployed" or "Deploying", observedGeneration = o.metadata.generation } }
+end
+return M
+]]
+  local DEPLOYMENTS = "/apis/apps/v1/namespaces/hub/deployments/"
+  local function image(name) return cluster.objects[DEPLOYMENTS .. "d-" .. name].spec.template.spec.containers[1].image end
+  local function serves(name, value)
+    local live = fake.copy(cluster.objects[DEPLOYMENTS .. "d-" .. name])
+    live.status = { serves = value }
+    cluster:put(DEPLOYMENTS .. "d-" .. name, live)
+  end
+  local function all(names, what, holds)
+    eventually(what, function()
+      for _, name in ipairs(names) do
+        if not holds(name) then return false end
+      end
+      return true
+    end)
+  end
+  local function deployed(name) return status_of(name).phase == "Deployed" end
+
+  spec("leaves those that wait Deployed and unwritten, and moves one after the other", function()
+    local names = { "a", "b", "c" }
+    for _, name in ipairs(names) do model(name) end
+    start((PODS:gsub("IMAGE", "one")))
+    all(names, "all have a Deployment", function(name) return cluster.objects[DEPLOYMENTS .. "d-" .. name] end)
+    settled()
+    for _, name in ipairs(names) do serves(name, "one") end
+    all(names, "all are Deployed", deployed)
+    running:stop(1)
+    cluster.watches = {}
+    cluster:forget_requests()
+    start((PODS:gsub("IMAGE", "two")))
+    for turn = 1, 3 do
+      settled()
+      local moving, waiting = {}, 0
+      for _, name in ipairs(names) do
+        if not deployed(name) then moving[#moving + 1] = name end
+        if image(name) == "one" then waiting = waiting + 1 end
+      end
+      assert.equal(1, #moving, "turn " .. turn)
+      assert.equal("two", image(moving[1]))
+      assert.equal(3 - turn, waiting, "turn " .. turn)
+      serves(moving[1], "two")
+    end
+    all(names, "all have moved", function(name) return image(name) == "two" end)
+    all(names, "all are Deployed", deployed)
+    settled()
+    assert.equal(9, #cluster:writes(), "each one: template, Deploying, Deployed")
+  end)
+
+  spec("goes back where the first one fails, and leaves the others as they are", function()
+    local names = { "a", "b", "c" }
+    for _, name in ipairs(names) do model(name) end
+    start((PODS:gsub("IMAGE", "one")))
+    all(names, "all have a Deployment", function(name) return cluster.objects[DEPLOYMENTS .. "d-" .. name] end)
+    settled()
+    for _, name in ipairs(names) do serves(name, "one") end
+    all(names, "all are Deployed", deployed)
+    running:stop(1)
+    cluster.watches = {}
+    start((PODS:gsub("IMAGE", "two"):gsub('or "Deploying"', 'or served and "Failed" or "Deploying"')))
+    all(names, "all run the old image, Deployed", function(name) return image(name) == "one" and deployed(name) end)
+    settled()
+    assert.is_true(running.rollout.stopped)
+    assert.equal(2, running.rollout:waiting())
+    cluster:forget_requests()
+    for _, name in ipairs(names) do running:add("hub/" .. name) end
+    settled()
+    assert.equal(0, #cluster.requests)
+  end)
+end)

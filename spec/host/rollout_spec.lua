@@ -6,7 +6,8 @@ local world, children, objects, woken, pace
 
 local informer = {
   get = function(_, key) return children[key] and { indexes = { digest = children[key].digest } } end,
-  read = function(_, key) return children[key] and { spec = { replicas = children[key].replicas, template = children[key].template } } end,
+  read = function(_, key) return children[key] and { metadata = { annotations = { mark = children[key].template.image } },
+    spec = { replicas = children[key].replicas, template = children[key].template } } end,
 }
 
 local function setup(budget)
@@ -26,11 +27,14 @@ end
 
 -- What hold() lets through; with `write` it is written.
 local function hold(name, generation, write)
-  local child = { kind = "Deployment", metadata = { name = "d-" .. name, namespace = "hub" }, spec = { replicas = 1, template = NEW } }
+  local child = { kind = "Deployment", spec = { replicas = 1, template = NEW } }
+  child.metadata = { name = "d-" .. name, namespace = "hub", annotations = { mark = NEW.image, other = "x" } }
   local allowed, digest = pace:hold("hub/" .. name, { generation = generation or 1 }, child, informer)
   if write ~= false then
     children["hub/d-" .. name] = { digest = digest, replicas = 1, template = allowed.spec.template }
   end
+  assert.equal(allowed.spec.template.image, allowed.metadata.annotations.mark, "the annotation that tells of the template goes with it")
+  assert.equal("x", allowed.metadata.annotations.other)
   return allowed.spec.template.image, digest
 end
 
