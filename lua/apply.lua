@@ -85,8 +85,8 @@ function M.ownership(live, owner_uid)
   return mine and "ours" or "stranger"
 end
 
--- ctx: {cluster, informer, owner_uid, digest, replace_allowed(child) -> bool, count(kind), dry_run(child, found),
--- not_kept(child, found): told when a write was taken and something differs all the same}
+-- ctx: {cluster, informer, owner_uid, digest, settled (a table to remember in what was found equal),
+-- replace_allowed(child) -> bool, count(kind), dry_run(child, found), not_kept(child, found): told when a write was taken and something differs all the same}
 local function body_of(ctx, child, uid)
   local body, meta, annotations = {}, {}, {}
   for k, v in pairs(child) do body[k] = v end
@@ -226,10 +226,25 @@ local function settle(ctx, child, live)
   return mend(ctx, child, live, found)
 end
 
+-- The child and the live object as one number. While it stays the same nothing differs, if nothing did.
+local function mark_of(ctx, child, key)
+  local content = ctx.informer:content(key)
+  return content and digest.quick(child) ~ content * 3
+end
+
+local function ensure_cached(ctx, child, key, live)
+  local result, trouble = settle(ctx, child, live)
+  if result == "unchanged" and not ctx.dry_run then ctx.settled[child.kind .. "/" .. key] = mark_of(ctx, child, key) end
+  return result, trouble
+end
+
 -- Make `child` (completed) so.
 function M.ensure(ctx, child)
-  local live = ctx.informer:read(child.metadata.namespace .. "/" .. child.metadata.name)
-  if live then return settle(ctx, child, live) end
+  local key = child.metadata.namespace .. "/" .. child.metadata.name
+  local mark = ctx.settled[child.kind .. "/" .. key]
+  if mark and mark == mark_of(ctx, child, key) then return "unchanged" end
+  local live = ctx.informer:read(key)
+  if live then return ensure_cached(ctx, child, key, live) end
   local answer, failure = ctx.cluster:request { path = path_of(ctx, child) }
   if answer and answer.status == 200 then
     local found, why = object_in(answer)

@@ -7,7 +7,8 @@
 local M = {}
 
 local FILE = "phdeployment.lua"
-local SEEN = { object = true, revisions = true, children = true, problems = true, settings = true, now = true, policy = true }
+local SEEN = { object = true, revisions = true, children = true, problems = true, settings = true, now = true, policy = true, held = true,
+  trace = true }
 local INPUTS_MAX = 4 -- each is an index of the objects' cache
 
 local function is_text(v)

@@ -20,6 +20,7 @@ M.__index = M
 local RESYNC_SECONDS = 600
 local REPLACE_SECONDS = 600
 local WORKERS = 32
+local BURST_SECONDS = 0.05
 
 -- A child is replaced at most every ten minutes; more would be a fight with the server.
 local function replacement_budget()
@@ -123,11 +124,16 @@ function M:add(key, first_list)
 end
 
 -- A child or watched object names its parent by the label; the parent of before and after are both told.
+-- Children change in bursts (a Deployment's status moves several times while its pods come up), so their parent
+-- waits a moment and sees the burst at once.
 function M:parent_changed(key, before, after, first_list)
   local namespace = key:match("^(.-)/")
   local old, new = before and before.indexes.parent, after and after.indexes.parent
-  if new then self:add(namespace .. "/" .. new, first_list) end
-  if old and old ~= new then self:add(namespace .. "/" .. old, first_list) end
+  local function touch(parent)
+    if first_list then self:add(parent, true) else self.queue:add_after(parent, BURST_SECONDS) end
+  end
+  if new then touch(namespace .. "/" .. new) end
+  if old and old ~= new then touch(namespace .. "/" .. old) end
 end
 
 function M:input_changed(name, before, after, first_list)
@@ -316,7 +322,9 @@ end
 function M:explain(key)
   local handle = self.objects and self.objects:get(key)
   if not handle then return nil end
-  local decision, failure = self.guard:decide(observe.seen(self, key, handle))
+  local seen = observe.seen(self, key, handle)
+  seen.trace = true
+  local decision, failure = self.guard:decide(seen)
   if decision then decision.children = without_secrets(decision.children) end
   return { key = key, generation = handle.generation, resourceVersion = handle.version, decision = decision or nil,
     failure = failure or nil, problems = self.problems[key] and json.array(self.problems[key]) or nil,

@@ -58,6 +58,11 @@ function M:read(key)
   return w and w:read(key)
 end
 
+function M:content(key)
+  local w = self:of(key)
+  return w and w:content(key)
+end
+
 -- Keys in `namespace` whose index has this value, sorted.
 function M:find(namespace, index, value)
   local w = self.all or self.by_namespace[namespace]

@@ -24,7 +24,7 @@ end
 
 local function context(world, key, owner_uid, informer)
   return {
-    cluster = world.cluster, informer = informer, owner_uid = owner_uid, digest = world.digest,
+    cluster = world.cluster, informer = informer, settled = world:notes(key), owner_uid = owner_uid, digest = world.digest,
     dry_run = world.dry_run, count = function(kind) world:count_write(kind, key) end,
     replace_allowed = function() return false end,
     not_kept = function(child, found) world:not_kept(key, child, found) end,

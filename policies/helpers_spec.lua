@@ -69,7 +69,7 @@ end)
 
 describe("rules", function()
   local function facts(more)
-    local s = { conditions = {}, now = 1000 }
+    local s = { conditions = {}, now = 1000, seen = { trace = true } }
     for k, v in pairs(more or {}) do s[k] = v end
     return s
   end

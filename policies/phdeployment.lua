@@ -54,6 +54,13 @@ local function status_of(s, verdict, records)
   }
 end
 
+-- For `explain`: which rows were tried, and the facts that most of them ask for.
+local function trace_of(s, phases_tried, verdict)
+  return { phases = json.array(phases_tried), failures = json.array(verdict.trace),
+    facts = { desired = s.desired, blocked = s.blocked and s.blocked.name, silent = s.silent, rollout = s.rollout,
+      pods_left = s.pods_left, pods_counted = #s.newest_pods } }
+end
+
 local function decide(seen)
   local s = facts.look(seen)
   s.blocked = failures:first(s, "blocks")
@@ -75,9 +82,7 @@ local function decide(seen)
     status = status_of(s, verdict, records),
     recorded = recorded,
     requeue_after = verdict.requeue_after,
-    trace = { phases = json.array(phases_tried), failures = json.array(verdict.trace),
-      facts = { desired = s.desired, blocked = s.blocked and s.blocked.name, silent = s.silent, rollout = s.rollout,
-        pods_left = s.pods_left, pods_counted = #s.newest_pods } },
+    trace = seen.trace and trace_of(s, phases_tried, verdict) or nil,
   }
 end
 

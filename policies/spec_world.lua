@@ -59,7 +59,7 @@ function M.new()
       spec = { id = "group-id", name = "phusers", enabledDeployment = true } } },
     instance_type = { state = "found", object = { metadata = { name = "cpu-only" },
       spec = { ["limits.cpu"] = 1, ["limits.memory"] = "2Gi" } } },
-    settings = M.settings(), now = M.NOW, policy = { digest = "0" },
+    settings = M.settings(), now = M.NOW, policy = { digest = "0" }, trace = true,
   }
 end
 

@@ -60,15 +60,31 @@ int base64_decode(const char *text, size_t len, struct buffer *out)
 	return n + padding == 4 ? add_group(out, bits, n) : ERR_INVALID;
 }
 
-int base64_encode(const void *bytes, size_t len, struct buffer *out)
+static void encode_group(const unsigned char *in, size_t n, char out[4])
 {
 	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	uint32_t bits = (uint32_t)in[0] << 16 | (n > 1 ? (uint32_t)in[1] << 8 : 0) | (n > 2 ? in[2] : 0);
+	out[0] = letters[bits >> 18];
+	out[1] = letters[bits >> 12 & 63];
+	out[2] = n > 1 ? letters[bits >> 6 & 63] : '=';
+	out[3] = n > 2 ? letters[bits & 63] : '=';
+}
+
+size_t base64_encode_to(const void *bytes, size_t len, char *out)
+{
+	const unsigned char *in = bytes;
+	char *at = out;
+	for (size_t i = 0; i < len; i += 3, at += 4)
+		encode_group(in + i, len - i < 3 ? len - i : 3, at);
+	return (size_t)(at - out);
+}
+
+int base64_encode(const void *bytes, size_t len, struct buffer *out)
+{
 	const unsigned char *in = bytes;
 	for (size_t i = 0; i < len; i += 3) {
-		size_t n = len - i < 3 ? len - i : 3;
-		uint32_t bits = (uint32_t)in[i] << 16 | (n > 1 ? (uint32_t)in[i + 1] << 8 : 0) | (n > 2 ? in[i + 2] : 0);
-		char group[4] = {letters[bits >> 18], letters[bits >> 12 & 63], n > 1 ? letters[bits >> 6 & 63] : '=',
-			n > 2 ? letters[bits & 63] : '='};
+		char group[4];
+		encode_group(in + i, len - i < 3 ? len - i : 3, group);
 		int rc = buffer_add(out, group, sizeof group);
 		if (rc != 0)
 			return rc;

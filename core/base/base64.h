@@ -11,5 +11,8 @@
 /* Append what `text` means. 0; ERR_INVALID, ERR_TOO_LARGE: `out` may hold a part. */
 int base64_decode(const char *text, size_t len, struct buffer *out);
 int base64_encode(const void *bytes, size_t len, struct buffer *out);
+/* The same into `out`, which has room for base64_encoded_size(len) bytes (no NUL is added); how many were written. */
+#define base64_encoded_size(len) (((len) + 2) / 3 * 4)
+size_t base64_encode_to(const void *bytes, size_t len, char *out);
 
 #endif

@@ -7,19 +7,43 @@
 
 #include "base/xalloc.h"
 
+static uint64_t seed(void)
+{
+	static uint64_t chosen;
+	if (chosen == 0 && (getrandom(&chosen, sizeof chosen, GRND_NONBLOCK) != sizeof chosen || chosen == 0))
+		chosen = 0x9e3779b97f4a7c15u ^ (uint64_t)(uintptr_t)&chosen;
+	return chosen;
+}
+
+static uint64_t mix(uint64_t h)
+{
+	h ^= h >> 32;
+	h *= 0xd6e8feb86659fd93u;
+	return h ^ h >> 32;
+}
+
 /* FNV-1a over a random start, finished with a mixer: short keys, few of them equal in front. */
 uint32_t map_hash(const void *bytes, size_t len)
 {
-	static uint64_t seed;
-	if (seed == 0 && (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed || seed == 0))
-		seed = 0x9e3779b97f4a7c15u ^ (uint64_t)(uintptr_t)&seed;
 	const unsigned char *p = bytes;
-	uint64_t h = seed ^ 0xcbf29ce484222325u;
+	uint64_t h = seed() ^ 0xcbf29ce484222325u;
 	for (size_t i = 0; i < len; i++)
 		h = (h ^ p[i]) * 0x100000001b3u;
-	h ^= h >> 32;
-	h *= 0xd6e8feb86659fd93u;
-	return (uint32_t)(h >> 32);
+	return (uint32_t)(mix(h) >> 32);
+}
+
+/* Eight bytes a step: it is used on whole objects. */
+uint64_t map_hash64(uint64_t so_far, const void *bytes, size_t len)
+{
+	const unsigned char *p = bytes;
+	uint64_t h = mix(so_far ^ seed() ^ len), word;
+	for (; len >= sizeof word; len -= sizeof word, p += sizeof word) {
+		memcpy(&word, p, sizeof word);
+		h = mix(h ^ word);
+	}
+	word = 0;
+	memcpy(&word, p, len);
+	return mix(h ^ word);
 }
 
 static struct map_slot *find(const struct map *m, const char *key, uint32_t hash)

@@ -32,6 +32,9 @@ void *map_set(struct map *m, const char *key, void *value);
 void *map_remove(struct map *m, const char *key);
 /* `for (size_t i = 0; (slot = map_next(m, &i)) != NULL;)`; the map must not change meanwhile. */
 const struct map_slot *map_next(const struct map *m, size_t *position);
+/* A seeded 64-bit hash that goes on from `so_far` (0 at first): equal within this process for equal bytes in equal
+ * pieces, and for telling things apart, not against an adversary who sees it. */
+uint64_t map_hash64(uint64_t so_far, const void *bytes, size_t len);
 /* The process's seeded hash of `len` bytes, also for others who hash names from outside. */
 uint32_t map_hash(const void *bytes, size_t len);
 

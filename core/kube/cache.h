@@ -99,6 +99,9 @@ void cache_deleted(struct cache *c, const char *key, const char *uid);
 /* --- read --- */
 /* False if there is none. */
 bool cache_get(const struct cache *c, const char *key, struct cache_object *o);
+/* A hash of what people and operators write of an object: all of it but status, resourceVersion and generation.
+ * Equal hashes, within this process: nothing that a diff looks at has changed. 0 only for no object. */
+uint64_t cache_content(const struct cache_object *o);
 size_t cache_count(const struct cache *c);
 size_t cache_bytes(const struct cache *c); /* memory held, roughly */
 /* Keys, sorted; the array and its strings live until the next change; *count of them. Free the array. */

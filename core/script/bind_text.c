@@ -1,5 +1,6 @@
 /* yaml and digest: texts in, texts out. (json and quantity are value.c's.) */
 #include "base/digest.h"
+#include "base/map.h"
 #include "base/yaml.h"
 #include "script/bind.h"
 #include "script/value.h"
@@ -55,8 +56,19 @@ static int l_sha256(lua_State *L)
 	return 1;
 }
 
+static int l_quick(lua_State *L)
+{
+	luaL_checkany(L, 1);
+	struct buffer *b = bind_scratch(L, VALUE_TEXT_MAX);
+	value_to_json(L, 1, b, 0);
+	lua_pushinteger(L, (lua_Integer)map_hash64(0, buffer_text(b), b->len));
+	buffer_deinit(b);
+	return 1;
+}
+
 static const luaL_Reg digest_functions[] = {
 	{"sha256", l_sha256},
+	{"quick", l_quick},
 	{NULL, NULL},
 };
 

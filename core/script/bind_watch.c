@@ -352,6 +352,15 @@ static int l_raw(lua_State *L)
 	return 1;
 }
 
+static int l_content(lua_State *L)
+{
+	struct cache_object o;
+	if (!cache_get(check_watch(L)->cache, luaL_checkstring(L, 2), &o))
+		return 0;
+	lua_pushinteger(L, (lua_Integer)cache_content(&o));
+	return 1;
+}
+
 static int push_keys(lua_State *L, const char **keys, size_t count)
 {
 	lua_createtable(L, (int)count, 0);
@@ -458,6 +467,7 @@ static const luaL_Reg watch_methods[] = {
 	{"get", l_get},
 	{"read", l_read},
 	{"raw", l_raw},
+	{"content", l_content},
 	{"keys", l_keys},
 	{"find", l_find},
 	{"count", l_count},

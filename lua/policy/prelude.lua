@@ -1,5 +1,5 @@
 -- The words that policies may use without asking for them: the globals of a policy state beside Lua's own
--- pure libraries, json, quantity and digest. Everything here is a function of its arguments.
+-- pure libraries, json, quantity, digest and base64. Everything here is a function of its arguments.
 
 local predicates = require "moonphase.predicates"
 local rules = require "moonphase.rules"
@@ -46,5 +46,4 @@ return {
   time = require "moonphase.time",
   labels = require "moonphase.labels",
   resources = require "moonphase.resources",
-  base64 = require "moonphase.base64",
 }

@@ -51,23 +51,28 @@ end
 
 local function try(row, s)
   local evidence = evidence_of(row, s)
-  if not evidence then return nil, { row = row.name, held = false } end
+  if not evidence then return nil end
   local grace = seconds(row.grace, s)
   local left = grace > 0 and grace - age(row, s) or 0
-  local result = {
-    name = row.name, condition = row.condition, phase = row.phase, row = row, evidence = evidence,
+  return {
+    name = row.name, condition = row.condition, phase = row.phase, row = row, evidence = evidence, grace = grace,
     message = text.fill(row.message, evidence, s), remaining = left > 0 and left or nil,
   }
-  return result, { row = row.name, held = true, evidence = evidence, grace = grace, remaining = result.remaining }
+end
+
+-- What `explain` tells of a row; made only when somebody asks (seen.trace).
+local function record_of(row, result)
+  if not result then return { row = row.name, held = false } end
+  return { row = row.name, held = true, evidence = result.evidence, grace = result.grace, remaining = result.remaining }
 end
 
 -- Try every row. Returns {failure = the first that holds past its grace (or nil), held = all that hold,
 -- by_condition = the first that holds of each condition, requeue_after = seconds until a grace ends (or nil), trace}.
 local function judge(self, s)
-  local verdict = { held = {}, by_condition = {}, trace = {} }
+  local verdict = { held = {}, by_condition = {}, trace = s.seen.trace and {} or nil }
   for i, row in ipairs(self.rows) do
-    local result, record = try(row, s)
-    verdict.trace[i] = record
+    local result = try(row, s)
+    if verdict.trace then verdict.trace[i] = record_of(row, result) end
     if result then
       verdict.held[#verdict.held + 1] = result
       local is_first = verdict.by_condition[row.condition] == nil
@@ -99,10 +104,10 @@ end
 
 -- The first row whose `when` holds: {phase, reason, message, row}, and the trace.
 local function judge_phase(self, s)
-  local trace = {}
+  local trace = s.seen.trace and {} or nil
   for i, row in ipairs(self.rows) do
     local evidence = evidence_of(row, s)
-    trace[i] = { row = type(row.reason) == "string" and row.reason or row[1], phase = row[1], held = evidence ~= nil }
+    if trace then trace[i] = { row = type(row.reason) == "string" and row.reason or row[1], phase = row[1], held = evidence ~= nil } end
     if evidence then
       local message = type(row.message) == "function" and row.message(s) or row.message
       local reason = type(row.reason) == "function" and row.reason(s) or row.reason or row[1]

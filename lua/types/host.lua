@@ -80,6 +80,8 @@ function quantity.units(q) end
 digest = {}
 ---Lowercase hex. @param text string @return string
 function digest.sha256(text) end
+---A 64-bit hash of the value's JSON, as an integer: the same within this process for equal values.
+function digest.quick(value) end
 
 ---@class fs
 fs = {}
@@ -209,6 +211,9 @@ function watch:get(key) end
 function watch:read(key) end
 ---The object as an argument of generation:call, never a table here (policy.raw), or nil.
 function watch:raw(key) end
+---A hash of the object but for status, resourceVersion and generation: as long as it is the same, a diff finds what
+---it found. nil if there is none.
+function watch:content(key) end
 function watch:keys() end            -- sorted array
 function watch:find(index, value) end-- sorted array of keys
 function watch:count() end

@@ -16,7 +16,7 @@ local cluster, ctx, allowed, not_kept
 local function setup(kind)
   cluster, not_kept = fake.new(), nil
   allowed = false
-  ctx = { cluster = cluster, owner_uid = OWNER.uid, digest = "d1", count = function() end,
+  ctx = { cluster = cluster, owner_uid = OWNER.uid, digest = "d1", settled = {}, count = function() end,
     replace_allowed = function() return allowed end, not_kept = function(_, found) not_kept = found end,
     informer = informers.start(cluster, KINDS[kind or "Service"], { "hub" },
       { label_selector = "parent", indexes = { owner = { "@owner" }, digest = { "metadata.annotations[" .. apply.DIGEST .. "]" } } }) }

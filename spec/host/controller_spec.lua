@@ -52,6 +52,7 @@ end
 -- Until nothing is to be done but what waits for its time.
 local function settled()
   local quiet = 0
+  loop.sleep(0.1) -- a change of a child is looked at a moment later
   eventually("the queue is empty", function()
     local ready, in_work = running.queue:depth()
     quiet = (ready == 0 and in_work == 0 and running.busy == 0) and quiet + 1 or 0

@@ -96,6 +96,13 @@ function Watch:wait_synced(timeout)
 end
 function Watch:get(key) return handle_of(self, key, self.view[key]) end
 function Watch:read(key) return self.view[key] and copy(self.view[key]) end
+function Watch:content(key)
+  local object = self.view[key]
+  if not object then return nil end
+  local said = json.decode(json.encode(object))
+  said.status, said.metadata.resourceVersion, said.metadata.generation = nil, nil, nil
+  return digest.quick(said)
+end
 function Watch:raw(key) return self.view[key] and policy.raw(json.encode(self.view[key])) end
 function Watch:keys()
   local keys = {}

@@ -85,6 +85,10 @@ local function informer(world, kind)
     local live = known[key]
     return live and { uid = live.metadata.uid, deleting = false, indexes = {} }
   end
+  function self.content(_, key)
+    return known[key] and digest.quick({ known[key].metadata.labels or {}, known[key].metadata.annotations or {},
+      known[key].metadata.ownerReferences or {}, known[key].spec }) or nil
+  end
   function self.of() return {
     wrote = function(_, body)
       local object = json.decode(body)
@@ -99,7 +103,7 @@ local function informer(world, kind)
 end
 
 local function context(world, kind, replace)
-  return { cluster = world.cluster, informer = informer(world, kind), owner_uid = world.owner.metadata.uid, digest = "test",
+  return { cluster = world.cluster, informer = informer(world, kind), owner_uid = world.owner.metadata.uid, digest = "test", settled = {},
     replace_allowed = function() return replace end, count = function() end,
     not_kept = function(_, found) error("a write was taken and this differs still: " .. diff.describe(found[1])) end }
 end
