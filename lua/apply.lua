@@ -13,6 +13,7 @@
 local diff = require "diff"
 local lists = require "lists"
 local informers = require "informers"
+local overwrite = require "overwrite"
 
 local M = {}
 
@@ -156,13 +157,17 @@ local function replace(ctx, child, live, answer)
   return "written"
 end
 
--- Removing and ordering, which apply does not do. The UID keeps the patch from another object of the name.
-local function repair(ctx, child, live)
-  local patch = diff.repair(child, live) or {}
+-- The UID keeps the patch from another object of the name.
+local function strategic_patch(ctx, child, live, patch)
   patch.metadata = patch.metadata or {}
   patch.metadata.uid = live.metadata.uid
   patch.metadata.annotations = { [M.DIGEST] = ctx.digest }
   return send(ctx, child, "application/strategic-merge-patch+json", PATCH_QUERY, patch)
+end
+
+-- Removing and ordering, which apply does not do.
+local function repair(ctx, child, live)
+  return strategic_patch(ctx, child, live, diff.repair(child, live) or {})
 end
 
 -- One step of mending: what `write` left of the object and what differs in it still; nil and a Problem; or nil and
@@ -184,7 +189,12 @@ local function step(ctx, child, live, write)
   return left, diff.compare(child, left)
 end
 
+-- An apply over what is there. What it cannot take away (overwrite.lua) makes the server refuse it: then the patch
+-- that can, and the apply again. The first refusal is the one that is told.
 local function apply_over(ctx, child, live)
+  local answer, failure = server_side_apply(ctx, child, live.metadata.uid)
+  local patch = answer and answer.status == 422 and overwrite(child, live)
+  if not patch or not ok(strategic_patch(ctx, child, live, patch)) then return answer, failure end
   return server_side_apply(ctx, child, live.metadata.uid)
 end
 

@@ -233,20 +233,27 @@ describe("a change that the server refuses (422)", function()
   it("deletes exactly that object and makes it anew when it does", function()
     allowed = true
     local uid = cluster.objects[PATH].metadata.uid
-    local refusals = 1
-    cluster:fail("PATCH", PATH, function(options)
-      if options.content_type:find("apply") and refusals > 0 then
-        refusals = 0
-        return invalid
-      end
-    end, 1)
+    cluster:fail("PATCH", PATH, invalid) -- the apply
+    cluster:fail("PATCH", PATH, invalid) -- the patch that takes away what an apply cannot
     local changed = service(80)
     changed.spec.clusterIP = "10.0.0.9"
     assert.equal("written", ensure(changed))
-    assert.equal("PATCH apply-patch, DELETE, PATCH apply-patch", sent())
-    assert.same({ uid = uid }, cluster.requests[2].body.preconditions)
-    assert.is_nil(cluster.requests[3].body.metadata.uid)
+    assert.equal("PATCH apply-patch, PATCH strategic-merge-patch, DELETE, PATCH apply-patch", sent())
+    assert.same({ uid = uid }, cluster.requests[3].body.preconditions)
+    assert.is_nil(cluster.requests[4].body.metadata.uid)
     assert.is_true(cluster.objects[PATH].metadata.uid ~= uid)
+  end)
+
+  it("is mended in place when all that is wrong is what an apply leaves behind", function()
+    allowed = true
+    cluster:fail("PATCH", PATH, invalid)
+    local uid, changed = cluster.objects[PATH].metadata.uid, service(80)
+    changed.spec.selector = { app = "other" }
+    assert.equal("written", ensure(changed))
+    assert.equal("PATCH apply-patch, PATCH strategic-merge-patch, PATCH apply-patch", sent())
+    assert.equal("replace", cluster.requests[2].body.spec.selector["$patch"])
+    assert.equal(uid, cluster.requests[2].body.metadata.uid)
+    assert.equal(uid, cluster.objects[PATH].metadata.uid)
   end)
 
   it("does not write to what is still going when a finalizer holds it", function()
@@ -254,13 +261,13 @@ describe("a change that the server refuses (422)", function()
     local live = fake.copy(cluster.objects[PATH])
     live.metadata.finalizers = json.array { "x/y" }
     cluster:put(PATH, live)
-    cluster:fail("PATCH", PATH, invalid)
+    cluster:fail("PATCH", PATH, invalid, 2)
     local changed = service(80)
     changed.spec.clusterIP = "10.0.0.9"
     local result, problem = ensure(changed)
     assert.is_nil(result)
     assert.equal("WaitingForDeletion", problem.reason)
-    assert.equal("PATCH apply-patch, DELETE", sent())
+    assert.equal("PATCH apply-patch, PATCH strategic-merge-patch, DELETE", sent())
   end)
 end)
 
