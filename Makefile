@@ -65,7 +65,7 @@ lint: build/.deps ## compiler warnings as errors, luacheck, the rules of the hou
 	@spec/lint
 
 asan: ## the C tests and Lua specs under AddressSanitizer and UBSan
-	@$(MAKE) --no-print-directory MODE=asan build-tests && spec/run-tests --host-only $(patsubst build/$(MODE)/%,build/asan/%,$(TESTS))
+	@$(MAKE) --no-print-directory MODE=asan build-tests && MOONPHASE=build/asan/moonphase spec/run-tests --host-only $(patsubst build/$(MODE)/%,build/asan/%,$(TESTS))
 build-tests: $(B)/moonphase $(TESTS)
 
 valgrind: build/moonphase $(TESTS) ## the C tests under valgrind

@@ -334,6 +334,29 @@ TEST(a_long_turn_is_measured_and_waiting_is_not)
 	wait_ms(100);
 	CHECK_INT(loop_turns(l).longest_us, >=, 25000);
 	CHECK_INT(loop_turns(l).over_10ms, >=, 1);
+	CHECK_INT(loop_turns(l).longest_cpu_us, >, 0);
+	CHECK_INT(loop_turns(l).longest_cpu_us, <=, loop_turns(l).longest_us + 1000);
+	loop_free(l);
+}
+
+/* As if the kernel had taken us off the processor. */
+static void be_off(struct clock_timer *t)
+{
+	(void)t;
+	usleep(25000);
+}
+
+TEST(time_that_a_turn_spent_off_the_processor_is_told_apart)
+{
+	l = loop_new();
+	wait_ms(10);
+	loop_turns_reset(l);
+	struct clock_timer t = {.fire = be_off};
+	clock_arm(loop_clock(l), &t, 10);
+	wait_ms(60);
+	CHECK_INT(loop_turns(l).longest_us, >=, 24000);
+	CHECK_INT(loop_turns(l).longest_cpu_us, <, 10000);
+	CHECK_INT(loop_turns(l).over_10ms_cpu, ==, 0);
 	loop_free(l);
 }
 

@@ -46,14 +46,15 @@ local settings_of = function(namespace, extra)
   return settings
 end
 
--- Start (or start again) the operator of this world. options: policies = folder, words = more of the command line, env.
+-- Start (or start again) the operator of this world. options: policies = folder, words = more of the command line, env,
+-- all_namespaces = true.
 function World:start_operator(options)
   options = options or {}
   self.starts = (self.starts or 0) + 1
   self.log = self.folder .. "/operator-" .. self.starts .. ".log"
   self.socket = self.folder .. "/op.sock"
-  local argv = { process.env("MOONPHASE") or "build/moonphase", "run", "--namespace", self.namespace,
-    "--settings", self.folder .. "/settings.yaml", "--control-socket", self.socket }
+  local argv = { process.env("MOONPHASE") or "build/moonphase", "run", "--settings", self.folder .. "/settings.yaml",
+    "--control-socket", self.socket, table.unpack(options.all_namespaces and { "--all-namespaces" } or { "--namespace", self.namespace }) }
   if options.policies then argv[#argv + 1], argv[#argv + 2] = "--policies", options.policies end
   for _, word in ipairs(options.words or {}) do argv[#argv + 1] = word end
   self.operator = assert(process.spawn { argv = { "sh", "-c", 'exec "$@" 2>"$0"', self.log, table.unpack(argv) }, env = options.env })

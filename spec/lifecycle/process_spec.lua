@@ -114,6 +114,45 @@ users: [{name: dead, user: {}}]
     end)
   end)
 
+  it("finishes what is under way when it is told to end in the middle of work, and the next one goes on", function()
+    harness.with({ operator = false }, function(world)
+      for i = 1, 40 do world:deploy("m" .. i) end
+      world:start_operator()
+      harness.eventually("it is at work", 10, function() return world:child("Deployment", "m1") or world:child("Deployment", "m7") end)
+      local started = loop.now()
+      assert.equal(0, world:stop_operator())
+      assert.truthy(loop.now() - started < 25, "it took " .. loop.now() - started .. " s")
+      assert.contains("stopped", fs.read(world.log))
+      world:start_operator()
+      for i = 1, 40 do world:phase("m" .. i, "Deployed", 60) end
+    end)
+  end)
+
+  it("serves the namespaces that it was given and no others, or all of them", function()
+    harness.with({ operator = false }, function(world)
+      local others = {}
+      for i = 1, 2 do
+        others[i] = world.namespace .. "-" .. i
+        world.api:apply { apiVersion = "v1", kind = "Namespace", metadata = { name = others[i] } }
+        world.api:create(world:manifest("m", function(object) object.metadata.namespace = others[i] end))
+      end
+      local function phase(namespace)
+        local object = world.api:get("PhDeployment", namespace, "m")
+        return object.status and object.status.phase
+      end
+      world:deploy("m")
+      world:start_operator { words = { "--namespace", others[1] } } -- beside the world's own
+      world:phase("m", "Deployed")
+      harness.eventually("the second namespace is served", 10, function() return phase(others[1]) == "Deployed" end)
+      assert.is_nil(phase(others[2]))
+      world:stop_operator()
+      world:start_operator { all_namespaces = true }
+      harness.eventually("every namespace is served", 20, function() return phase(others[2]) == "Deployed" end)
+      world:stop_operator()
+      for _, namespace in ipairs(others) do world.api:delete("Namespace", nil, namespace) end
+    end)
+  end)
+
   it("logs in JSON when asked", function()
     harness.with({ operator = false }, function(world)
       world:start_operator { words = { "--log-format", "json" } }
