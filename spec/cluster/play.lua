@@ -67,7 +67,7 @@ local function walk()
   wait_phase("Deployed", edit("a new image", { spec = { predictors = object.spec.predictors } }))
   wait_phase("Stopped", edit("stop", { spec = { stop = true } }))
   wait_phase("Deployed", edit("start", { spec = { stop = false } }))
-  say("--- delete")
+  say("--- delete (a garbage collector needs up to 30 s to learn that a new kind can own something)")
   api:delete("PhDeployment", NAMESPACE, NAME)
   api_words.eventually("all children are gone", 60, function()
     local left = {}

@@ -245,3 +245,45 @@ describe("writes that must not be", function()
     end)
   end)
 end)
+
+describe("a source that cannot be read", function()
+  -- The right to everything that the policies watch, in this namespace, but for PhGroups.
+  local function rights_without_groups(world)
+    local rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/" .. world.namespace
+    local all = json.array { "get", "list", "watch", "create", "patch", "delete" }
+    world.api:ask { method = "POST", path = rbac .. "/roles", body = { metadata = { name = "operator" }, rules = json.array {
+      { apiGroups = json.array { "", "apps", "networking.k8s.io" }, resources = json.array { "*" }, verbs = all },
+      { apiGroups = json.array { "primehub.io" }, verbs = all,
+        resources = json.array { "phdeployments", "phdeployments/status", "instancetypes" } },
+    } } }
+    world.api:ask { method = "POST", path = rbac .. "/rolebindings", body = { metadata = { name = "operator" },
+      roleRef = { apiGroup = "rbac.authorization.k8s.io", kind = "Role", name = "operator" },
+      subjects = json.array { { kind = "User", apiGroup = "rbac.authorization.k8s.io", name = "system:serviceaccount:moonphase:moonphase" } } } }
+  end
+
+  it("removes and changes nothing: the model runs on, and a condition says so", function()
+    harness.with({}, function(world)
+      world:deploy("m")
+      world:phase("m", "Deployed")
+      world:stop_operator()
+      rights_without_groups(world)
+      local before = world:child("Deployment", "m")
+      world:start_operator { words = { "--kubeconfig", process.env("MOONPHASE_CLUSTER_DIR") .. "/kubeconfig-operator" } }
+      local object = harness.eventually("the condition says that the group is not known now", 15, function()
+        local o = world:get("m")
+        return harness.condition(o, "GroupResolved").status == "Unknown" and o
+      end)
+      assert.equal("Deployed", object.status.phase)
+      assert.equal("True", harness.condition(object, "Ready").status)
+      assert.equal(before.metadata.generation, world:child("Deployment", "m").metadata.generation)
+      -- what needs no group still gets through
+      world:edit("m", { spec = { stop = true } })
+      world:phase("m", "Stopped")
+      -- the right comes: everything is known again
+      world.api:ask { method = "PATCH", path = "/apis/rbac.authorization.k8s.io/v1/namespaces/" .. world.namespace .. "/roles/operator",
+        content_type = "application/json-patch+json", body = json.array { { op = "add", path = "/rules/1/resources/-", value = "phgroups" } } }
+      world:edit("m", { spec = { stop = false } })
+      world:phase("m", "Deployed", 60)
+    end)
+  end)
+end)
