@@ -8,7 +8,7 @@ local M = {}
 
 local FILE = "phdeployment.lua"
 local SEEN = { object = true, revisions = true, children = true, problems = true, settings = true, now = true, policy = true, held = true,
-  trace = true }
+  trace = true, status_only = true }
 local INPUTS_MAX = 4 -- each is an index of the objects' cache
 
 local function is_text(v)
@@ -90,14 +90,6 @@ end
 
 -- ---------------------------------------------------------------- decisions
 
--- A policy need not mark its arrays: what has a first element is one. (An empty table cannot say.)
-local function mark_arrays(value)
-  if value[1] ~= nil and not json.is_array(value) then json.array(value) end
-  for _, inner in pairs(value) do
-    if type(inner) == "table" then mark_arrays(inner) end
-  end
-end
-
 local function manifest_trouble(child)
   if type(child) ~= "table" then return "is no table" end
   if not is_text(child.apiVersion) then return "has no apiVersion" end
@@ -145,11 +137,10 @@ local function decision_trouble(decision)
     or list_trouble(decision, "replace", target_trouble) or status_trouble(decision.status)
 end
 
--- What decide answered, with its arrays marked; nil and a PolicyError when the host cannot use it.
+-- What decide answered; nil and a PolicyError when the host cannot use it.
 function M.decision(decision)
   local trouble = decision_trouble(decision)
   if trouble then return nil, { outcome = "value", text = "what decide returned cannot be used: " .. trouble, file = FILE, line = 0 } end
-  mark_arrays(decision)
   return decision
 end
 

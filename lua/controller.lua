@@ -125,12 +125,13 @@ end
 
 -- A child or watched object names its parent by the label; the parent of before and after are both told.
 -- Children change in bursts (a Deployment's status moves several times while its pods come up), so their parent
--- waits a moment and sees the burst at once.
+-- waits a moment and sees the burst at once. And it waits behind what users changed and, in a storm, behind the
+-- objects that nothing was done for yet: when its turn comes, it sees everything that happened meanwhile.
 function M:parent_changed(key, before, after, first_list)
   local namespace = key:match("^(.-)/")
   local old, new = before and before.indexes.parent, after and after.indexes.parent
   local function touch(parent)
-    if first_list then self:add(parent, true) else self.queue:add_after(parent, BURST_SECONDS) end
+    if first_list then self:add(parent, true) else self.queue:add_after(parent, BURST_SECONDS, true) end
   end
   if new then touch(namespace .. "/" .. new) end
   if old and old ~= new then touch(namespace .. "/" .. old) end

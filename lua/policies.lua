@@ -116,13 +116,23 @@ function M.settings(files, path)
   return settings
 end
 
+-- What decides: specs and what only they use (spec_*.lua) are no part of a generation that runs, nor of its digest.
+local function without_specs(files)
+  local kept = {}
+  for name, text in pairs(files) do
+    local base = name:match("[^/]+$")
+    if not base:match("_spec%.lua$") and not base:match("^spec_.*%.lua$") then kept[name] = text end
+  end
+  return kept
+end
+
 -- A generation and its settings. nil, text.
 function M.load(dir, settings_path)
   local files, why = M.files(dir)
   if not files then return nil, why end
   local settings, trouble = M.settings(files, settings_path)
   if not settings then return nil, trouble end
-  local generation, failure = policy.load { files = files, name = dir or "built-in policies" }
+  local generation, failure = policy.load { files = without_specs(files), name = dir or "built-in policies" }
   if not generation then return nil, "the policies do not load: " .. M.explain_error(failure) end
   return generation, settings
 end

@@ -74,16 +74,18 @@ local function decide(seen)
   s.phase, phases_tried = phase_table:judge(s)
 
   local records, recorded = history.record(s)
-  return {
-    children = children,
-    prune = prune,
-    -- never the Deployment: a change that the server refuses must not cost the model that runs
-    replace = json.array { { kind = "Service", name = s.child_name }, { kind = "Ingress", name = s.child_name } },
+  local decision = {
     status = status_of(s, verdict, records),
     recorded = recorded,
     requeue_after = verdict.requeue_after,
     trace = seen.trace and trace_of(s, phases_tried, verdict) or nil,
   }
+  if not seen.status_only then
+    decision.children, decision.prune = children, prune
+    -- never the Deployment: a change that the server refuses must not cost the model that runs
+    decision.replace = json.array { { kind = "Service", name = s.child_name }, { kind = "Ingress", name = s.child_name } }
+  end
+  return decision
 end
 
 return controller {

@@ -2,6 +2,7 @@
  *
  * Everything that lives as long as the process is made and freed here, in order: the loop, the
  * HTTP client on it, the host state on both. Called as kubectl-phd, it is `moonphase phd`. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,8 +98,17 @@ static int run(const struct invocation *v)
 	return status;
 }
 
+/* Pages of lists are large and short-lived: mapped, they go back whole when they are freed. glibc would learn from
+ * the first of them to keep the next in the heap, where they leave holes. */
+static void tune_memory(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 128 << 10);
+	mallopt(M_ARENA_MAX, 1);
+}
+
 int main(int argc, char **argv)
 {
+	tune_memory();
 	setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* a line that was said is seen, also in a pipe */
 	struct invocation v;
 	if (argc > 0 && is_plugin(argv[0]))

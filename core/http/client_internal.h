@@ -15,7 +15,7 @@
 #include "http/client.h"
 
 #define EASY_POOL_MAX 64        /* idle easy handles kept: making one costs more than a request's setup */
-#define IDLE_CONNECTIONS_MAX 64
+#define IDLE_CONNECTIONS_MAX 16 /* beside as many as are busy; one with TLS holds about 50 KB */
 #define HEADERS_MAX (256u << 10) /* bytes of headers in one answer */
 #define CONNECT_TIMEOUT_MS 10000
 #define HANDSHAKE_PACE_MS 3      /* a TLS handshake takes about 1 ms of processor: so far apart they start */

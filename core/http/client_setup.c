@@ -17,7 +17,8 @@
 #endif
 
 #define TIMEOUT_MAX_MS (24ul * 24 * 3600 * 1000) /* fits curl's int milliseconds */
-#define BUFFER_BYTES (16l << 10) /* a TLS record; thousands of watches each have one */
+#define BUFFER_BYTES (16l << 10) /* a TLS record; one to receive, one to send */
+#define STREAM_BUFFER_BYTES (4l << 10) /* an event or two; there may be thousands of watches */
 
 static int add_line(struct curl_slist **list, const char *line)
 {
@@ -214,7 +215,7 @@ static long milliseconds(uint64_t ms)
 	return (long)(ms < TIMEOUT_MAX_MS ? ms : TIMEOUT_MAX_MS);
 }
 
-static void set_habits(struct http_exchange *x)
+static void set_habits(struct http_exchange *x, const struct http_request *r)
 {
 	CURL *easy = x->easy;
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1l);
@@ -223,7 +224,8 @@ static void set_habits(struct http_exchange *x)
 	curl_easy_setopt(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1l);
 	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1l);
 	curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1l);
-	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, BUFFER_BYTES);
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, r->keep_alive_probes ? STREAM_BUFFER_BYTES : BUFFER_BYTES);
+	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "moonphase/" MOONPHASE_VERSION);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, x->curl_text);
 	curl_easy_setopt(easy, CURLOPT_SHARE, x->client->share);
@@ -237,7 +239,7 @@ static void set_habits(struct http_exchange *x)
 
 int client_setup(struct http_exchange *x, const struct http_request *r, struct err *e)
 {
-	set_habits(x);
+	set_habits(x, r);
 	set_route(x, r);
 	int rc = set_method(x, r, e);
 	if (rc == 0 && r->tls != NULL && r->tls->server_name != NULL && r->tls->server_name[0] != '\0')

@@ -10,7 +10,7 @@
 
 #include "kube/watch_internal.h"
 
-#define TURN_BYTES (256u << 10)
+#define TURN_BYTES (64u << 10)
 #define WHOLE_MAX (512u << 20) /* of a list without pages */
 
 static void ask(struct watch *w);

@@ -56,11 +56,12 @@ struct loop_watch *loop_watch_path(struct loop *l, const char *path, void (*on_c
 	struct err *e);
 void loop_watch_close(struct loop_watch *w);
 
-/* How long turns take, in microseconds, without the time spent waiting for events. */
+/* How long turns take, in microseconds, without the time spent waiting for events: on the wall, and
+ * (cpu) in processor time of the thread, which leaves out what the kernel gave to others meanwhile. */
 struct loop_turns {
 	uint64_t count;
-	uint64_t longest_us;
-	uint64_t over_10ms;
+	uint64_t longest_us, longest_cpu_us;
+	uint64_t over_10ms, over_10ms_cpu;
 };
 struct loop_turns loop_turns(const struct loop *l);
 void loop_turns_reset(struct loop *l);

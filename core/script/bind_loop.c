@@ -51,10 +51,12 @@ static int l_turns(lua_State *L)
 	struct loop_turns t = loop_turns(l);
 	if (lua_toboolean(L, 1))
 		loop_turns_reset(l);
-	lua_createtable(L, 0, 3);
+	lua_createtable(L, 0, 5);
 	set_integer(L, "count", (lua_Integer)t.count);
 	set_integer(L, "longest_us", (lua_Integer)t.longest_us);
+	set_integer(L, "longest_cpu_us", (lua_Integer)t.longest_cpu_us);
 	set_integer(L, "over_10ms", (lua_Integer)t.over_10ms);
+	set_integer(L, "over_10ms_cpu", (lua_Integer)t.over_10ms_cpu);
 	return 1;
 }
 

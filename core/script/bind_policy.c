@@ -43,8 +43,19 @@ static int compare_files(const void *a, const void *b)
 	return strcmp(((const struct policy_file *)a)->name, ((const struct policy_file *)b)->name);
 }
 
-/* The table at `index`, names to sources, as an array in a userdata that it pushes. */
-static struct policy_file *read_files(lua_State *L, int index, size_t *count)
+/* A text that is built in under that name need not be held a second time. */
+static void use_asset(lua_State *L, const char *folder, struct policy_file *f)
+{
+	const struct asset *a = modules_asset(host_of(L), lua_pushfstring(L, "%s%s", folder, f->name));
+	if (a && a->len == f->len && memcmp(a->bytes, f->source, f->len) == 0) {
+		f->source = a->bytes;
+		f->lasts = true;
+	}
+	lua_pop(L, 1);
+}
+
+/* The table at `index`, names to sources, as an array in a userdata that it pushes. `folder`: where built-in ones are. */
+static struct policy_file *read_files(lua_State *L, int index, const char *folder, size_t *count)
 {
 	size_t room = 0, n = 0;
 	for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1))
@@ -55,6 +66,8 @@ static struct policy_file *read_files(lua_State *L, int index, size_t *count)
 			luaL_error(L, "policy.load: \"files\" must be a table of file names and their texts");
 		files[n].name = lua_tostring(L, -2);
 		files[n].source = lua_tolstring(L, -1, &files[n].len);
+		files[n].lasts = false;
+		use_asset(L, folder, &files[n]);
 		n++;
 	}
 	qsort(files, n, sizeof *files, compare_files);
@@ -76,7 +89,7 @@ static struct policy_file *read_helpers(lua_State *L, size_t *count)
 		lua_pop(L, 1);
 	}
 	lua_pop(L, 1);
-	return read_files(L, names + 1, count);
+	return read_files(L, names + 1, "lua/" HELPERS, count);
 }
 
 static void read_limits(lua_State *L, struct policy_options *o)
@@ -146,7 +159,7 @@ static struct policy_file *copy_files(const struct policy_file *files, size_t co
 	struct policy_file *copy = xcalloc(count + 1, sizeof *copy);
 	for (size_t i = 0; i < count; i++) {
 		size_t name = strlen(files[i].name) + 1;
-		copy[i] = (struct policy_file){*at, *at + name, files[i].len};
+		copy[i] = (struct policy_file){*at, files[i].lasts ? files[i].source : *at + name, files[i].len, files[i].lasts};
 		memcpy(*at, files[i].name, name);
 		memcpy(*at + name, files[i].source, files[i].len);
 		*at += name + files[i].len + 1;
@@ -230,7 +243,7 @@ static int l_load(lua_State *L)
 	read_limits(L, &o);
 	lua_getfield(L, 1, "files");
 	luaL_checktype(L, 2, LUA_TTABLE);
-	o.files = read_files(L, 2, &o.file_count);
+	o.files = read_files(L, 2, "policies/", &o.file_count);
 	o.helpers = read_helpers(L, &o.helper_count);
 	if (background)
 		return load_in_background(L, &o);

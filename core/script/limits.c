@@ -91,9 +91,8 @@ static void *allocate(void *ud, void *old, size_t old_size, size_t size)
 	if (old == NULL)
 		old_size = 0; /* it holds the kind of object */
 	if (size == 0) {
-		free(old);
 		l->used -= old_size;
-		return NULL;
+		return blocks_resize(&l->blocks, old, old_size, 0);
 	}
 	if (size > old_size) {
 		if (size - old_size > l->cap || l->used > l->cap - (size - old_size)) {
@@ -107,9 +106,9 @@ static void *allocate(void *ud, void *old, size_t old_size, size_t size)
 				tighten(l);
 		}
 	}
-	void *made = realloc(old, size);
+	void *made = blocks_resize(&l->blocks, old, old_size, size);
 	if (made == NULL)
-		return size <= old_size ? old : NULL; /* Lua relies on shrinking */
+		return NULL;
 	l->used += size - old_size;
 	if (l->used > l->peak)
 		l->peak = l->used;
@@ -135,6 +134,7 @@ void limits_close(struct limits *l)
 	l->L = NULL;
 	if (L != NULL)
 		lua_close(L);
+	blocks_deinit(&l->blocks);
 }
 
 void limits_begin(struct limits *l, uint64_t instructions_max, uint64_t wall_ms_max)

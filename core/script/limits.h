@@ -14,6 +14,7 @@
 
 #include <lua.h>
 
+#include "script/blocks.h"
 #include "script/policy.h"
 
 #define LIMITS_HOOK_INTERVAL 1000
@@ -22,6 +23,7 @@
 struct limits {
 	lua_State *L;
 	/* memory */
+	struct blocks blocks;
 	size_t used, peak;
 	size_t memory_max; /* as configured */
 	size_t cap;        /* as it is now: raised for large inputs */

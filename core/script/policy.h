@@ -40,6 +40,7 @@ struct policy_file {
 	const char *name;   /* "children/deployment.lua" */
 	const char *source;
 	size_t len;
+	bool lasts;         /* `source` outlives the policy: it need not be copied */
 };
 
 struct policy_options {

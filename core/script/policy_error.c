@@ -107,7 +107,7 @@ static size_t place_length(const struct policy *p, const char *text, char file[1
 static void fill_source(const struct policy *p, struct policy_error *e)
 {
 	const struct source *s = policy_find_source(p, e->file);
-	if (s == NULL || e->line <= 0)
+	if (s == NULL || s->text == NULL || e->line <= 0)
 		return;
 	const char *at = s->text, *end = s->text + s->len;
 	for (int line = 1; line < e->line && at != NULL; line++) {

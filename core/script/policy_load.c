@@ -14,6 +14,9 @@
 #include "base/xalloc.h"
 #include "script/sandbox.h"
 
+/* The helper that only specs require: 20 KB of code that an operator has no use for. */
+#define SPEC_HELPER "moonphase.spec"
+
 static const char modules_key;
 
 static bool ends_with(const char *text, const char *end)
@@ -70,7 +73,8 @@ static int take_file(struct policy *p, const struct policy_file *f, const char *
 	const char *suffix = folder[0] != '\0' && !ends_with(f->name, ".lua") ? ".lua" : "";
 	struct source *s = &p->sources[p->source_count];
 	*s = (struct source){.name = xasprintf("%s%s%s", has_folder ? "" : folder, f->name, suffix),
-		.text = xmemdup0(f->source, f->len), .len = f->len};
+		.owned = f->lasts ? NULL : xmemdup0(f->source, f->len), .len = f->len};
+	s->text = f->lasts ? f->source : s->owned;
 	s->module = module_name(s->name);
 	int rc = check_unique(p, s, e);
 	p->source_count++;
@@ -96,11 +100,22 @@ void policy_drop_files(struct policy *p)
 	for (size_t i = 0; i < p->source_count; i++) {
 		free(p->sources[i].name);
 		free(p->sources[i].module);
-		free(p->sources[i].text);
+		free(p->sources[i].owned);
 	}
 	free(p->sources);
 	p->sources = NULL;
 	p->source_count = p->file_count = 0;
+}
+
+void policy_drop_specs(struct policy *p)
+{
+	for (size_t i = 0; i < p->source_count; i++) {
+		if (!ends_with(p->sources[i].name, "_spec.lua"))
+			continue;
+		free(p->sources[i].owned);
+		p->sources[i].text = p->sources[i].owned = NULL;
+		p->sources[i].len = 0;
+	}
 }
 
 const struct source *policy_find_source(const struct policy *p, const char *name)
@@ -220,7 +235,7 @@ void policy_load_all(lua_State *L)
 	sandbox_declare(L, "require");
 	load_prelude(L, p);
 	for (size_t i = 0; i < p->source_count; i++) {
-		if (p->sources[i].module == NULL)
+		if (p->sources[i].module == NULL || strcmp(p->sources[i].module, SPEC_HELPER) == 0)
 			continue;
 		policy_push_modules(L);
 		bool is_loaded = lua_getfield(L, -1, p->sources[i].module) != LUA_TNIL;

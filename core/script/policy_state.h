@@ -20,8 +20,9 @@
 struct source {
 	char *name;   /* as in messages: "children/deployment.lua", "moonphase/rules.lua" */
 	char *module; /* "children.deployment", "moonphase.rules"; NULL: is never loaded */
-	char *text;
+	const char *text; /* NULL: dropped */
 	size_t len;
+	char *owned; /* text, or NULL */
 };
 
 struct policy {
@@ -54,6 +55,8 @@ const struct source *policy_find_source(const struct policy *p, const char *name
 /* Copy the files; 0, or -1 with *e filled. */
 int policy_take_files(struct policy *p, const struct policy_options *o, struct policy_error *e);
 void policy_drop_files(struct policy *p);
+/* The texts of specs: they count in the digest, and nothing here reads them again. */
+void policy_drop_specs(struct policy *p);
 
 /* policy_error.c */
 /* The message handler: writes place and traceback into policy.error. Allocates nothing. */

@@ -17,7 +17,7 @@
 #include "base/xalloc.h"
 #include "script/bind.h"
 
-#define TURN_US 4000
+#define TURN_US 2000
 #define TASK_CLASS "moonphase.task"
 #define WAIT_CLASS "moonphase.wait"
 
@@ -171,6 +171,7 @@ void host_run_turn(struct loop_task *turn)
 	struct host *h = turn->data;
 	uint64_t until = now_us() + TURN_US;
 	struct host_task *t;
+	host_rest_disturb(h);
 	while (!h->exiting && (t = h->ready) != NULL) {
 		leave_queue(t);
 		resume(t);

@@ -42,6 +42,13 @@ struct host_wait {
 	bool woken;
 };
 
+/* rest.c: tidying up in a quiet moment */
+struct host_rest {
+	struct clock_timer timer;
+	unsigned cycles;  /* of the collector, since it is quiet */
+	bool disturbed;   /* a task ran since the timer was armed */
+};
+
 struct host {
 	struct loop *loop;
 	struct clock *clock; /* the loop's */
@@ -54,6 +61,7 @@ struct host {
 	struct host_task *ready, **ready_end;   /* woken, in order */
 	struct host_task *alive;                /* every task that has not ended */
 	struct loop_task turn;
+	struct host_rest rest;
 	struct host_resource *resources;        /* newest first */
 	struct child *children;                 /* running processes: bind_process.c */
 	bool no_children;
@@ -78,6 +86,10 @@ void host_end_children(struct host *h); /* runs the loop until they have ended *
 void host_run_turn(struct loop_task *turn); /* what host->turn runs */
 void host_exit(struct host *h, int status);
 int host_open_task(lua_State *L); /* the metatable */
+/* rest.c: once, early; a task is about to run; no more. */
+void host_rest_begin(struct host *h);
+void host_rest_disturb(struct host *h);
+void host_rest_end(struct host *h);
 
 /* --- waiting --- */
 /* Push a zeroed wait of `size` bytes (a struct that begins with struct host_wait). Raises unless L is the

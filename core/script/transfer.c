@@ -1,9 +1,8 @@
 /* Plain data from one Lua state into another: see transfer.h.
  *
  * Every call on `from` in this file is one of those that raise nothing on valid arguments
- * (type, next, rawlen, rawgetp, tolstring of a string, getmetatable, checkstack, settop). Tables
- * are walked twice: once to learn their size and shape, so that the copy is made at its final
- * size, and once to copy. */
+ * (type, next, rawlen, rawgetp, tolstring of a string, getmetatable, checkstack, settop). A copy is
+ * made at its final size: what is no small object is walked twice, first to learn size and shape. */
 #include "script/transfer.h"
 
 #include <math.h>
@@ -15,6 +14,8 @@
 #include "script/limits.h"
 #include "script/value.h"
 #include "script/value_path.h"
+
+#define GATHER_MAX 32 /* members on the stack before the table is made */
 
 static const char raw_key;
 
@@ -126,28 +127,57 @@ static struct value_path copy_key(struct transfer *t, const struct value_path *p
 	return step;
 }
 
-static void copy_table(struct transfer *t, const struct value_path *path, int index)
+/* Make the table at `table` of the target's stack and put the `count` pairs above it in. */
+static void make_table(lua_State *to, int table, size_t positions, size_t names, int count)
+{
+	lua_createtable(to, (int)positions, (int)names);
+	lua_replace(to, table);
+	while (count-- > 0)
+		lua_rawset(to, table);
+}
+
+/* Most tables are small objects: their members are gathered on the stack until the size is known. Others
+ * are measured first. Whether it is an array by its shape (of a result; other shapes are free). */
+static bool copy_fields(struct transfer *t, const struct value_path *path, int index, bool marked)
 {
 	lua_State *from = t->from, *to = t->to;
-	index = lua_absindex(from, index);
-	if (++t->depth > VALUE_DEPTH_MAX)
-		value_path_error(to, path, "tables are nested more than %d deep (or hold themselves)", VALUE_DEPTH_MAX);
-	if (!lua_checkstack(from, 10))
-		value_path_error(to, path, "there is no memory to read it");
-	limits_check_stack(to, 10);
-	if (!copy_raw(t, path, index)) {
-		bool marked = value_is_array(from, index);
-		check_metatable(t, path, index, marked);
-		struct value_shape shape = shape_of(t, path, index, marked);
-		lua_createtable(to, (int)shape.positions, (int)shape.names);
-		for (lua_pushnil(from); lua_next(from, index) != 0; lua_pop(from, 1)) {
-			int key = lua_gettop(from) - 1;
-			struct value_path step = copy_key(t, path, key);
-			copy_value(t, &step, key + 1);
-			lua_rawset(to, -3);
+	bool is_made = false, is_array = marked;
+	int count = 0, table;
+	limits_check_stack(to, 2 * GATHER_MAX + 10);
+	lua_pushnil(to);
+	table = lua_gettop(to);
+	for (lua_pushnil(from); lua_next(from, index) != 0; lua_pop(from, 1)) {
+		int key = lua_gettop(from) - 1;
+		if (!is_made && (count == GATHER_MAX || marked || lua_type(from, key) != LUA_TSTRING)) {
+			struct value_shape shape = shape_of(t, path, index, marked);
+			make_table(to, table, shape.positions, shape.names, count);
+			is_made = true;
+			is_array = marked || (t->kind == TRANSFER_RESULT && shape.positions != 0);
 		}
-		if (marked)
-			value_mark_array(to, -1);
+		struct value_path step = copy_key(t, path, key);
+		copy_value(t, &step, key + 1);
+		if (is_made)
+			lua_rawset(to, table);
+		else
+			count++;
+	}
+	if (!is_made)
+		make_table(to, table, 0, (size_t)count, count);
+	return is_array;
+}
+
+static void copy_table(struct transfer *t, const struct value_path *path, int index)
+{
+	index = lua_absindex(t->from, index);
+	if (++t->depth > VALUE_DEPTH_MAX)
+		value_path_error(t->to, path, "tables are nested more than %d deep (or hold themselves)", VALUE_DEPTH_MAX);
+	if (!lua_checkstack(t->from, 10))
+		value_path_error(t->to, path, "there is no memory to read it");
+	if (!copy_raw(t, path, index)) {
+		bool marked = value_is_array(t->from, index);
+		check_metatable(t, path, index, marked);
+		if (copy_fields(t, path, index, marked))
+			value_mark_array(t->to, -1);
 	}
 	t->depth--;
 }

@@ -19,7 +19,8 @@
 
 enum transfer_kind {
 	TRANSFER_ARGUMENT, /* from the host: raw leaves are decoded; the shape of tables is free */
-	TRANSFER_RESULT,   /* from a policy: must be what JSON can say, with the path of what cannot */
+	TRANSFER_RESULT,   /* from a policy: must be what JSON can say, with the path of what cannot. What has positions is
+	                    * an array and comes marked: a policy need not mark it (an empty table cannot say) */
 	TRANSFER_DESCRIBE, /* a module's table: functions become "function", metatables are ignored */
 };
 

@@ -122,34 +122,34 @@ static void push_string(struct decoder *d)
 
 static bool push_value(struct decoder *d, enum json_token token);
 
-/* Stack: `count` elements; `table` is 0 until it was made, then its index below them. */
-static int flush_array(struct decoder *d, int table, lua_Integer before, int count)
+/* Stack: `count` elements above the place of their table, which is made with the first ones. */
+static void flush_array(struct decoder *d, int table, lua_Integer before, int count)
 {
 	lua_State *L = d->L;
-	if (table == 0) {
+	if (before == 0) {
 		lua_createtable(L, count, 0);
 		lua_pushvalue(L, d->mark);
 		lua_setmetatable(L, -2);
-		table = lua_gettop(L) - count;
-		lua_insert(L, table);
+		lua_replace(L, table);
 	}
 	for (int i = count; i > 0; i--)
 		lua_rawseti(L, table, before + i);
-	return table;
 }
 
 static bool push_array(struct decoder *d)
 {
 	lua_State *L = d->L;
-	int table = 0, count = 0;
+	int table, count = 0;
 	lua_Integer before = 0;
 	enum json_token token;
 	limits_check_stack(L, GATHER_MAX + 8);
+	lua_pushnil(L);
+	table = lua_gettop(L);
 	while ((token = json_next(&d->r)) != JSON_ARRAY_END) {
 		if (!push_value(d, token))
 			return false;
 		if (++count == GATHER_MAX) {
-			table = flush_array(d, table, before, count);
+			flush_array(d, table, before, count);
 			before += count;
 			count = 0;
 		}
@@ -158,31 +158,31 @@ static bool push_array(struct decoder *d)
 	return true;
 }
 
-/* Stack: `count` names and values in turn. Set in order, so that of members with the same name
- * the last one counts, as for Go. */
-static int flush_object(struct decoder *d, int table, int count)
+/* Stack: `count` names and values in turn above the place of their table. Set in order, so that of
+ * members with the same name the last one counts, as for Go. */
+static void flush_object(struct decoder *d, int table, int count)
 {
 	lua_State *L = d->L;
-	int first = lua_gettop(L) - 2 * count + 1;
-	if (table == 0) {
+	int first = table + 1;
+	if (lua_isnil(L, table)) {
 		lua_createtable(L, 0, count);
-		lua_insert(L, first);
-		table = first++;
+		lua_replace(L, table);
 	}
 	for (int i = 0; i < count; i++) {
 		lua_pushvalue(L, first + 2 * i);
 		lua_pushvalue(L, first + 2 * i + 1);
 		lua_rawset(L, table);
 	}
-	lua_settop(L, first - 1);
-	return table;
+	lua_settop(L, table);
 }
 
 static bool push_object(struct decoder *d)
 {
-	int table = 0, count = 0;
+	int table, count = 0;
 	enum json_token token;
 	limits_check_stack(d->L, 2 * GATHER_MAX + 8);
+	lua_pushnil(d->L);
+	table = lua_gettop(d->L);
 	while ((token = json_next(&d->r)) != JSON_OBJECT_END) {
 		if (token == JSON_ERROR)
 			return false;
@@ -190,7 +190,7 @@ static bool push_object(struct decoder *d)
 		if (!push_value(d, json_next(&d->r)))
 			return false;
 		if (++count == GATHER_MAX) {
-			table = flush_object(d, table, count);
+			flush_object(d, table, count);
 			count = 0;
 		}
 	}

@@ -26,6 +26,7 @@
 struct name {
 	const char *text;
 	size_t len;
+	int value; /* where it is on the stack; 0: it must be fetched */
 };
 
 struct writer {
@@ -42,6 +43,8 @@ size_t value_utf8_check(const char *text, size_t len)
 		uint64_t w;
 		while (end - p >= 8 && (memcpy(&w, p, 8), (w & 0x8080808080808080u) == 0))
 			p += 8;
+		while (p < end && (unsigned char)*p < 0x80)
+			p++;
 		if (p == end)
 			break;
 		size_t step = json_utf8_length(p, end);
@@ -100,8 +103,13 @@ static void sort_names(struct name *names, size_t count)
 
 static void put(struct writer *w, const struct value_path *path, const char *bytes, size_t len)
 {
-	if (buffer_add(w->out, bytes, len) != 0)
-		value_path_error(w->L, path, "the JSON is larger than %zu bytes", w->out->max);
+	struct buffer *out = w->out;
+	if (len < out->capacity - out->len) { /* the usual piece: a few bytes, and room for them */
+		memcpy(out->data + out->len, bytes, len);
+		out->len += len;
+		out->data[out->len] = '\0';
+	} else if (buffer_add(out, bytes, len) != 0)
+		value_path_error(w->L, path, "the JSON is larger than %zu bytes", out->max);
 }
 
 static void put_line(struct writer *w, const struct value_path *path)
@@ -208,6 +216,29 @@ static void write_array(struct writer *w, const struct value_path *path, size_t 
 	put(w, path, "]", 1);
 }
 
+/* A comma if needed, and the name: nearly always one piece. */
+static void put_name(struct writer *w, const struct value_path *path, const struct name *name, bool first)
+{
+	char piece[128];
+	size_t at = 0;
+	if (w->indent == 0 && name->len + 4 <= sizeof piece && is_plain(name->text, name->len)) {
+		if (!first)
+			piece[at++] = ',';
+		piece[at++] = '"';
+		memcpy(piece + at, name->text, name->len);
+		at += name->len;
+		piece[at++] = '"';
+		piece[at++] = ':';
+		put(w, path, piece, at);
+		return;
+	}
+	if (!first)
+		put(w, path, ",", 1);
+	put_line(w, path);
+	put_string(w, path, name->text, name->len);
+	put(w, path, ": ", w->indent != 0 ? 2 : 1);
+}
+
 static void write_members(struct writer *w, const struct value_path *path, int table,
 	const struct name *names, size_t count)
 {
@@ -215,13 +246,13 @@ static void write_members(struct writer *w, const struct value_path *path, int t
 	w->depth++;
 	for (size_t i = 0; i < count; i++) {
 		struct value_path step = {.up = path, .name = names[i].text, .name_len = names[i].len};
-		if (i > 0)
-			put(w, path, ",", 1);
-		put_line(w, path);
-		put_string(w, &step, names[i].text, names[i].len);
-		put(w, path, ": ", w->indent != 0 ? 2 : 1);
-		lua_pushlstring(w->L, names[i].text, names[i].len);
-		lua_rawget(w->L, table);
+		put_name(w, &step, &names[i], i == 0);
+		if (names[i].value != 0) {
+			lua_pushvalue(w->L, names[i].value);
+		} else {
+			lua_pushlstring(w->L, names[i].text, names[i].len);
+			lua_rawget(w->L, table);
+		}
 		write_value(w, &step);
 		lua_pop(w->L, 1);
 	}
@@ -237,32 +268,37 @@ static void write_object(struct writer *w, const struct value_path *path, size_t
 	int table = lua_gettop(L);
 	struct name *names = lua_newuserdatauv(L, count * sizeof *names, 0);
 	size_t i = 0;
-	for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1), i++)
+	for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1), i++) {
 		names[i].text = lua_tolstring(L, -2, &names[i].len);
+		names[i].value = 0;
+	}
 	sort_names(names, count);
 	write_members(w, path, table, names, count);
 	lua_settop(L, table);
 }
 
-/* Most tables are small objects; those are written from one walk. False: it is none. */
+/* Most tables are small objects; those are written from one walk, which leaves the values on the stack.
+ * False: it is none. */
 static bool write_small_object(struct writer *w, const struct value_path *path)
 {
 	lua_State *L = w->L;
 	int table = lua_gettop(L);
 	struct name names[NAMES_INLINE];
 	size_t count = 0;
-	for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
+	if (value_is_array(L, table))
+		return false;
+	for (lua_pushnil(L); lua_next(L, table) != 0; count++) {
 		if (count == NAMES_INLINE || lua_type(L, -2) != LUA_TSTRING) {
 			lua_settop(L, table);
 			return false;
 		}
 		names[count].text = lua_tolstring(L, -2, &names[count].len);
-		count++;
+		names[count].value = table + 1 + (int)count;
+		lua_insert(L, -2); /* the value stays, the key goes on */
 	}
-	if (value_is_array(L, table))
-		return false;
 	sort_names(names, count);
 	write_members(w, path, table, names, count);
+	lua_settop(L, table);
 	return true;
 }
 
@@ -272,7 +308,7 @@ static void write_table(struct writer *w, const struct value_path *path)
 	const char *why;
 	if (w->depth >= VALUE_DEPTH_MAX)
 		value_path_error(w->L, path, "tables are nested more than %d deep (or hold themselves)", VALUE_DEPTH_MAX);
-	limits_check_stack(w->L, 8);
+	limits_check_stack(w->L, NAMES_INLINE + 8);
 	if (write_small_object(w, path))
 		return;
 	if (!value_shape(w->L, -1, &shape, &why))

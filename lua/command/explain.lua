@@ -47,6 +47,7 @@ return options.main(function(words)
   local o = options.parse(words, SPEC)
   local name = o[1]
   if not name then options.fail(2, "explain needs the NAME of a PhDeployment") end
+  if o.o and o.o ~= "text" and o.o ~= "json" then options.fail(2, "-o must be text or json, not '" .. o.o .. "'") end
   if not o.control_socket then options.fail(2, "explain needs --control-socket PATH of a running operator") end
   local query = "name=" .. kube.escape(name) .. (o.namespace and "&namespace=" .. kube.escape(o.namespace) or "")
   local answer, why = http.request { url = "http://localhost/explain?" .. query, unix = o.control_socket, timeout = 10 }

@@ -169,6 +169,7 @@ return options.main(function(words)
   check_usage(o)
   read_env_file(o.env_file)
   log.configure(o.log_level or "info", o.log_format or "text")
+  loop.sleep(0) -- loading everything in one turn would be a long one
   local generation, settings = policies.load(o.policies, o.settings)
   if not generation then options.fail(1, settings) end
   local declaration, why = contract.declaration(generation, "phdeployment")

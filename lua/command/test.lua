@@ -100,6 +100,8 @@ return options.main(function(words)
   local result = { passed = 0, failed = 0 }
   if o.policies or #o == 0 then run_policies(o, result, nil) end
   for _, path in ipairs(o) do run_path(o, result, path) end
+  local none = result.passed + result.failed == 0
+  if none then io.stderr:write("moonphase: no test was found: specs are files *_spec.lua\n") end
   io.write(("%d passed, %d failed\n"):format(result.passed, result.failed))
-  return result.failed == 0 and 0 or 1
+  return result.failed == 0 and not none and 0 or 1
 end)

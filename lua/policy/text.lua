@@ -18,6 +18,9 @@ end
 -- `s` in at most `limit` bytes (default 1024), one line.
 function M.bounded(s, limit)
   limit = limit or M.LIMIT
+  if #s <= limit and not s:find("%c") and not s:find("  ", 1, true) and not s:find("^ ") and not s:find(" $") then
+    return s -- as nearly all are
+  end
   s = cut(s, 4 * limit):gsub("[%c%s]+", " ")
   s = M.trim(s)
   if #s <= limit then return s end
@@ -51,6 +54,7 @@ end
 
 -- "Group not found: {group.id}": each {path} from the first of the tables that has it; "?" if none does.
 function M.fill(template, ...)
+  if not template:find("{", 1, true) then return M.bounded(template) end
   local sources = table.pack(...)
   local filled = template:gsub("{([%w_.]+)}", function(path)
     for i = 1, sources.n do

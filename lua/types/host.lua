@@ -17,8 +17,9 @@ function loop.now() end
 function loop.wall_ms() end
 ---A thing to wait on. A notify that nobody waits for is not kept. @return event
 function loop.event() end
----Milliseconds of the longest turn so far and how many were over 10 ms; `reset` true starts over.
----@return {count:integer, longest_us:integer, over_10ms:integer}
+---Microseconds of the longest turn so far and how many were over 10 ms, on the wall and (cpu) in processor time of the
+---loop's thread, which leaves out what the kernel gave to others in the middle of a turn; `reset` true starts over.
+---@return {count:integer, longest_us:integer, longest_cpu_us:integer, over_10ms:integer, over_10ms_cpu:integer}
 function loop.turns(reset) end
 ---Call fn(number), as a task, on each arrival of the signal ("TERM", "INT", "HUP", "USR1"). One fn a signal: the last.
 function loop.on_signal(name, fn) end

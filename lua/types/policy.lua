@@ -12,6 +12,7 @@
 ---@field problems Problem[]     what the last attempt to write each child met, until an attempt succeeds
 ---@field held boolean|nil       its pod template waits for its turn in a rollout of the policies: what is live is right for now
 ---@field settings table         settings.yaml with the administrator's file over it
+---@field status_only boolean|nil children were just written and only the status is asked for: children, prune and replace may be left out
 ---@field trace boolean|nil      somebody asks why: say in decision.trace which rows were tried, which held, with what evidence
 ---@field now integer            seconds since 1970
 ---@field policy {digest: string}

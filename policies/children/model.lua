@@ -20,6 +20,7 @@ end
 
 -- A name of the user's env that is ours, or is given twice: {name =}, else nil.
 function M.env_conflict(s)
+  if not s.spec.env then return nil end
   local ours, given = {}, {}
   for _, one in ipairs(own_env(s)) do ours[one.name] = true end
   for _, one in ipairs(s.spec.env or {}) do
@@ -48,10 +49,8 @@ end
 -- A probe of both containers: `how` is {tcpSocket =} or {httpGet =}.
 function M.probe(s, how)
   local p = s.settings.probes
-  local probe = { initialDelaySeconds = p.initialDelaySeconds, periodSeconds = p.periodSeconds,
-    timeoutSeconds = p.timeoutSeconds, failureThreshold = p.failureThreshold, successThreshold = 1 }
-  for name, value in pairs(how) do probe[name] = value end
-  return probe
+  return { initialDelaySeconds = p.initialDelaySeconds, periodSeconds = p.periodSeconds, timeoutSeconds = p.timeoutSeconds,
+    failureThreshold = p.failureThreshold, successThreshold = 1, tcpSocket = how.tcpSocket, httpGet = how.httpGet }
 end
 
 local function pre_stop(s)

@@ -18,24 +18,23 @@ local function say(format, ...)
 end
 
 local function phases()
-  local last = {}
-  return cluster:watch {
+  local last, watch = {}, nil
+  watch = cluster:watch {
     path = api_words.path("PhDeployment", NAMESPACE), api_version = "primehub.io/v1alpha1", kind = "PhDeployment", keep = "whole",
     name = "phdeployments", on_change = function(key, change)
-      -- the callback may not wait: the object is read in a task
-      loop.spawn(function()
-        local name = key:match("[^/]+$")
-        if change == "removed" then return say("%s  %-24s deleted", os.date("%H:%M:%S"), name) end
-        local object = api:get("PhDeployment", NAMESPACE, name)
-        local status = object and object.status or {}
-        local line = (status.phase or "") .. "  " .. (status.message or "")
-        if status.phase and last[key] ~= line then
-          last[key] = line
-          say("%s  %-24s %-10s %s", os.date("%H:%M:%S"), name, status.phase, status.message or "")
-        end
-      end)
+      local name = key:match("[^/]+$")
+      if change == "removed" then return say("%s  %-24s deleted", os.date("%H:%M:%S"), name) end
+      -- as the watch brought it: a question to the server would be answered with what came after
+      local object = watch:read(key)
+      local status = object and object.status or {}
+      local line = (status.phase or "") .. "  " .. (status.message or "")
+      if status.phase and last[key] ~= line then
+        last[key] = line
+        say("%s  %-24s %-10s %s", os.date("%H:%M:%S"), name, status.phase, status.message or "")
+      end
     end,
   }
+  return watch
 end
 
 local function start_operator()
@@ -86,12 +85,17 @@ local function main()
   api:apply { apiVersion = "v1", kind = "Namespace", metadata = { name = NAMESPACE } }
   local operator, log = start_operator()
   local watch = phases()
-  for _, manifest in ipairs(api_words.manifests("crds/samples")) do
-    if manifest.kind ~= "Namespace" then api:apply(manifest) end
+  local samples = api_words.manifests("crds/samples")
+  for _, manifest in ipairs(samples) do
+    if manifest.kind ~= "Namespace" and manifest.kind ~= "PhDeployment" then api:apply(manifest) end
+  end
+  for _, manifest in ipairs(samples) do -- last: without its group it would be Failed for a moment
+    if manifest.kind == "PhDeployment" then api:apply(manifest) end
   end
   if not once then
     say("the samples are applied. Look around from another terminal:\n")
     say("  export KUBECONFIG=%s", process.env("KUBECONFIG"))
+    say("  export PATH=$PATH:%s   # a kubectl, if there is none", process.env("PATH"):match("^[^:]+"))
     say("  kubectl get phd -n %s -w", NAMESPACE)
     say("  build/moonphase explain %s --control-socket %s/moonphase.sock\n", NAME, process.env("MOONPHASE_CLUSTER_DIR"))
     say("the operator's log is %s; Ctrl-C ends everything\n", log)

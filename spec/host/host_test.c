@@ -592,6 +592,15 @@ TEST(a_kubeconfig_that_is_not_there_is_a_sentence)
 		"assert(c == nil and why:find('/does/not/exist'), why)");
 }
 
+/* --- rest --- */
+
+TEST(what_a_burst_left_is_collected_in_a_quiet_moment)
+{
+	holds("local t = {} for i = 1, 100000 do t[i] = {} end t = nil\n"
+		"local full = collectgarbage 'count' loop.sleep(2.5)\n"
+		"local rest = collectgarbage 'count' assert(rest < full / 4, rest .. ' of ' .. full)");
+}
+
 /* --- policy --- */
 
 TEST(a_policy_is_loaded_called_and_its_errors_are_tables)
@@ -671,5 +680,6 @@ TEST_MAIN(T(a_module_ends_with_the_integer_that_it_returns), T(a_module_that_ret
 	T(a_cluster_is_asked_with_a_path_query_and_body), T(a_watch_tells_changes_and_answers_from_its_cache),
 	T(a_watch_that_fails_tells_its_trouble_and_may_be_stopped_from_there), T(a_stream_is_told_in_pieces_until_it_ends),
 	T(calls_under_way_end_with_the_host), T(a_kubeconfig_that_is_not_there_is_a_sentence),
+	T(what_a_burst_left_is_collected_in_a_quiet_moment),
 	T(a_policy_is_loaded_called_and_its_errors_are_tables), T(a_policy_is_loaded_on_a_worker_thread),
 	T(every_function_that_lua_sees_is_described_in_host_lua))

@@ -33,7 +33,7 @@ static void open_host(void)
 static struct policy *load_files(const struct policy_file *files, size_t count)
 {
 	open_host();
-	struct policy_file helper = {"prelude.lua", "return {twice = function(x) return 2 * x end}", 0};
+	struct policy_file helper = {.name = "prelude.lua", .source = "return {twice = function(x) return 2 * x end}"};
 	helper.len = strlen(helper.source);
 	struct policy_options o = {.name = "test", .files = files, .file_count = count, .helpers = &helper, .helper_count = 1};
 	return policy_new(&o, &error);
@@ -42,7 +42,7 @@ static struct policy *load_files(const struct policy_file *files, size_t count)
 /* A file p.lua whose decide(seen) has this body. */
 static struct policy *try_load(const char *source)
 {
-	struct policy_file f = {"p.lua", source, strlen(source)};
+	struct policy_file f = {.name = "p.lua", .source = source, .len = strlen(source)};
 	return load_files(&f, 1);
 }
 
@@ -362,7 +362,7 @@ TEST(a_file_that_does_not_load_is_refused_with_its_place)
 	CHECK_CONTAINS(error.text, "the host offers no module \"moonphase.nothing\"");
 }
 
-#define FILE_OF(name, text) {name, text, sizeof(text) - 1}
+#define FILE_OF(file, text) {.name = file, .source = text, .len = sizeof(text) - 1}
 
 TEST(files_require_each_other_by_either_kind_of_name)
 {
@@ -381,9 +381,36 @@ TEST(files_require_each_other_by_either_kind_of_name)
 	struct policy *c = load_files(turned, 4);
 	CHECK_TEXT(policy_digest(c), policy_digest(a));
 	CHECK_TEXT(policy_source(a, "settings.yaml", NULL), "a: 1");
+	CHECK(policy_source(a, "p_spec.lua", NULL) == NULL); /* nobody reads it again */
 	const struct policy_file both[] = {slash[0], slash[1], dots[1]};
 	CHECK(load_files(both, 3) == NULL);
 	CHECK_CONTAINS(error.text, "are both the module \"children.deployment\"");
+}
+
+TEST(the_helper_of_specs_is_run_only_where_it_is_required)
+{
+	open_host();
+	const struct policy_file helper = FILE_OF("spec.lua", "error 'run'"), idle = FILE_OF("p.lua", "return {}"),
+		user = FILE_OF("p.lua", "return require 'moonphase.spec'");
+	struct policy_options o = {.name = "test", .files = &idle, .file_count = 1, .helpers = &helper, .helper_count = 1};
+	CHECK(policy_new(&o, &error) != NULL);
+	o.files = &user;
+	CHECK(policy_new(&o, &error) == NULL);
+	CHECK_CONTAINS(error.text, "run");
+}
+
+TEST(a_text_that_lasts_is_not_copied)
+{
+	open_host();
+	static const char text[] = "return {decide = function() return nothing.here end}";
+	struct policy_file f = FILE_OF("p.lua", text);
+	f.source = text;
+	f.lasts = true;
+	struct policy_options o = {.name = "test", .files = &f, .file_count = 1};
+	struct policy *p = policy_new(&o, &error);
+	CHECK(p != NULL && policy_source(p, "p.lua", NULL) == text);
+	CHECK_INT(call(p, "{}"), ==, SCRIPT_ERROR);
+	CHECK_TEXT(error.source, text);
 }
 
 TEST(a_circle_of_requires_is_told_as_a_sentence)
@@ -532,7 +559,7 @@ TEST(with_any_amount_of_memory_it_works_or_says_that_it_is_too_little)
 {
 	open_host();
 	const struct policy_file f = FILE_OF("p.lua", "local M = {} function M.decide(s) local t = {} for k, v in pairs(s.object) do t[#t + 1] = k .. json.encode(v) end "
-		"table.sort(t) return {names = t, text = table.concat(t, ','):gsub('%a+', '<%0>'), ok = pcall(string.rep, 'x', 5000)} end return M");
+		"table.sort(t) return {names = t, text = table.concat(t, ','):gsub('%a+', '<%0>'), ok = pcall(string.rep, 'x', 20000)} end return M");
 	struct policy_options o = {.files = &f, .file_count = 1};
 	int refused = 0, failed = 0, worked = 0;
 	for (o.memory_max = 1 << 10; worked < 5; o.memory_max += 256) {
@@ -552,7 +579,8 @@ TEST(with_any_amount_of_memory_it_works_or_says_that_it_is_too_little)
 		CHECK(outcome == SCRIPT_OK || outcome == SCRIPT_MEMORY);
 		policy_free(p);
 	}
-	CHECK(refused > 10 && failed > 5);
+	CHECK_INT(refused, >, 10);
+	CHECK_INT(failed, >, 5);
 }
 
 TEST_MAIN(T(plain_data_goes_in_and_comes_out),
@@ -572,6 +600,8 @@ TEST_MAIN(T(plain_data_goes_in_and_comes_out),
 	T(long_and_odd_error_texts_are_cut_and_cleaned),
 	T(a_file_that_does_not_load_is_refused_with_its_place),
 	T(files_require_each_other_by_either_kind_of_name),
+	T(the_helper_of_specs_is_run_only_where_it_is_required),
+	T(a_text_that_lasts_is_not_copied),
 	T(a_circle_of_requires_is_told_as_a_sentence),
 	T(a_result_that_is_no_plain_data_is_told_with_its_path),
 	T(broken_json_in_an_argument_is_told_with_its_place),
