@@ -33,7 +33,7 @@ build/.deps: spec/deps
 	@spec/deps && mkdir -p build && touch $@
 
 build/moonphase: $(B)/moonphase
-	@ln -sf $(MODE)/moonphase $@ && ln -sf moonphase build/kubectl-phd
+	@ln -sf $(MODE)/moonphase $@
 
 $(B)/moonphase: $(COMMAND) $(B)/libmoonphase.a
 	@echo "  link $@" && $(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -74,12 +74,11 @@ valgrind: build/moonphase $(TESTS) ## the C tests under valgrind
 fuzz: build/.deps ## each fuzz target for SECONDS (default 30)
 	@spec/fuzz/run $(or $(SECONDS),30)
 
-bench: build/moonphase ## the figures of the README beside their goals
+bench: build/moonphase ## memory, a storm, latency and rest on a real API server, each beside its goal
 	@spec/bench/run
 
 install: build/moonphase ## into DESTDIR and PREFIX
 	install -D -m 755 build/moonphase $(DESTDIR)$(PREFIX)/bin/moonphase
-	ln -sf moonphase $(DESTDIR)$(PREFIX)/bin/kubectl-phd
 
 clean: ## forget what was built
 	rm -rf build

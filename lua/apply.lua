@@ -71,8 +71,18 @@ function M.complete(manifest, owner, label)
   return child
 end
 
+-- Nobody's object that bears our label and the digest of a policy of ours: we wrote it, and its owner reference was taken away.
+local function bears_our_marks(live, child)
+  local labels, annotations = live.metadata.labels, live.metadata.annotations
+  if type(labels) ~= "table" or type(annotations) ~= "table" or annotations[M.DIGEST] == nil then return false end
+  for name, value in pairs(child.metadata.labels) do
+    if labels[name] ~= value then return false end
+  end
+  return true
+end
+
 -- Whose object this is: "ours", "another" (its controller is somebody else), or "stranger".
-function M.ownership(live, owner_uid)
+function M.ownership(live, owner_uid, child)
   local mine, controller = false, nil
   local references = live.metadata.ownerReferences
   for _, reference in ipairs(type(references) == "table" and references or {}) do
@@ -83,7 +93,7 @@ function M.ownership(live, owner_uid)
     end
   end
   if controller then return "another" end
-  return mine and "ours" or "stranger"
+  return (mine or bears_our_marks(live, child)) and "ours" or "stranger"
 end
 
 -- ctx: {cluster, informer, owner_uid, digest, settled (a table to remember in what was found equal),
@@ -222,7 +232,7 @@ local function settle(ctx, child, live)
   if live.metadata.deletionTimestamp then
     return being_deleted(child)
   end
-  local whose = M.ownership(live, ctx.owner_uid)
+  local whose = M.ownership(live, ctx.owner_uid, child)
   if whose == "another" then
     return problem(child, 409, "WaitingForOwner",
       child.kind .. " " .. child.metadata.name .. " is controlled by another object; waiting for it to go")

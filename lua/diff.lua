@@ -113,13 +113,14 @@ local function compare_atomic(found, kind, path, at, wanted, live)
     return note(found, "values", at, wanted, live)
   end
   for i = 1, #wanted do
-    compare_value(found, kind, path, at .. "[" .. i - 1 .. "]", wanted[i], live[i])
+    if wanted[i] ~= live[i] then compare_value(found, kind, path, at .. "[" .. i - 1 .. "]", wanted[i], live[i]) end
   end
 end
 
 local function compare_map(found, kind, path, at, wanted, live)
   for name, value in pairs(wanted) do
-    compare_value(found, kind, join(path, name), join(at, name), value, live[name])
+    local there = live[name]
+    if value ~= there then compare_value(found, kind, join(path, name), join(at, name), value, there) end -- most are equal
   end
   if lists.is_exact_map(kind, path) then
     for name, value in pairs(live) do

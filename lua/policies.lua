@@ -44,14 +44,15 @@ local function of_folder(dir)
     end
   end
   if not files["phdeployment.lua"] then
-    return nil, dir .. " holds no phdeployment.lua: --policies wants a folder like the built-in one (moonphase policies shows it)"
+    return nil, dir .. " holds no phdeployment.lua: --policies wants a folder like the built-in one"
   end
   return files
 end
 
 -- A PolicyError as one or two lines for people.
 function M.explain_error(failure)
-  local place = failure.file and failure.file ~= "" and (failure.file .. ":" .. tostring(failure.line) .. ": ") or ""
+  local line = failure.line and failure.line > 0 and ":" .. failure.line or ""
+  local place = failure.file and failure.file ~= "" and failure.file .. line .. ": " or ""
   local text = place .. failure.text
   if failure.source and failure.source ~= "" then text = text .. "\n    " .. failure.source:gsub("^%s+", "") end
   return text
@@ -63,7 +64,9 @@ function M.files(dir)
   return of_folder(dir)
 end
 
--- Merge `over` into `base`, key by key: a map goes deeper, everything else replaces.
+local SCALARS = { string = "text (quote it)", number = "a number", boolean = "true or false" }
+
+-- Merge `over` into `base`, key by key: a map goes deeper, everything else replaces, by something of the same type.
 local function overlay(base, over, path, unknown, wrong)
   local out = {}
   for k, v in pairs(base) do out[k] = v end
@@ -75,6 +78,8 @@ local function overlay(base, over, path, unknown, wrong)
       out[k] = overlay(base[k], v, at, next(base[k]) ~= nil and unknown or nil, wrong)
     elseif type(base[k]) == "table" and not (type(v) == "table" and (json.is_array(v) == json.is_array(base[k]) or next(v) == nil)) then
       wrong[#wrong + 1] = at .. (json.is_array(base[k]) and " must be a list" or " must be a map of names to values")
+    elseif base[k] ~= nil and SCALARS[type(base[k])] and type(v) ~= type(base[k]) then
+      wrong[#wrong + 1] = at .. " must be " .. SCALARS[type(base[k])]
     else
       out[k] = v
     end

@@ -42,6 +42,10 @@ local function group_facts(seen, spec)
   return group
 end
 
+local function unreadable(value)
+  return quantity.milli(tostring(value)) == nil
+end
+
 -- The instance type, what it offers, and how that is split: `parts`, or what is wrong with it.
 local function instance_facts(seen, predictor, group, settings)
   local object = usable(seen.instance_type)
@@ -52,7 +56,7 @@ local function instance_facts(seen, predictor, group, settings)
   it.node_selector, it.tolerations = spec.nodeSelector or {}, spec.tolerations or {}
   local share = settings.engine.share
   it.offer, it.wrong = resources.read(spec, settings.gpu.defaultResource)
-  if it.offer then
+  if it.offer and not unreadable(share.cpu) and not unreadable(share.memory) then
     it.parts, it.short = resources.split(it.offer, {
       percent = share.percent, cpu = quantity.milli(tostring(share.cpu)), memory = quantity.units(tostring(share.memory)),
     })
@@ -96,6 +100,20 @@ local function pods_facts(s)
   end
 end
 
+-- What is wrong with the settings, as a sentence; nil if nothing is. A typo must not take routes away.
+local function settings_trouble(settings)
+  local share = settings.engine.share
+  if settings.route ~= "Ingress" and settings.route ~= "none" then
+    return ("route is %q: it is Ingress or none"):format(tostring(settings.route))
+  elseif settings.onGroupLost ~= "keep" and settings.onGroupLost ~= "stop" then
+    return ("onGroupLost is %q: it is keep or stop"):format(tostring(settings.onGroupLost))
+  elseif unreadable(share.cpu) then
+    return ("engine.share.cpu is %q: it is a quantity, such as 300m"):format(tostring(share.cpu))
+  elseif unreadable(share.memory) then
+    return ("engine.share.memory is %q: it is a quantity, such as 250Mi"):format(tostring(share.memory))
+  end
+end
+
 -- What can be told before the children are known.
 function M.look(seen)
   local object = seen.object
@@ -108,6 +126,7 @@ function M.look(seen)
   s.conditions = by_type(s.status.conditions)
   s.child_name = "deploy-" .. s.name
   s.image = text.trim(s.predictor.modelImage or "")
+  s.settings_wrong = settings_trouble(seen.settings)
   s.group = group_facts(seen, s.spec)
   s.instance_type = instance_facts(seen, s.predictor, s.group, s.settings)
   s.silent = is_silent(seen.group) and "group" or is_silent(seen.instance_type) and "instance type" or nil

@@ -21,6 +21,11 @@ local function capacity_grace(name)
 end
 
 return rules {
+  -- what the administrator set makes no sense
+  { name = "SettingsInvalid", condition = "Progressing", blocks = true,
+    when = function(s) return s.settings_wrong ~= nil end,
+    message = "A setting of the operator is wrong: {settings_wrong}" },
+
   -- what is asked for cannot be made
   { name = "PredictorMissing", condition = "Progressing", blocks = true,
     when = function(s) return s.spec.predictors == nil or s.spec.predictors[1] == nil end,

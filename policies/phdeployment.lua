@@ -24,7 +24,7 @@ local function children_of(s)
   local children, prune = json.array { wanted, service.wanted(s) }, json.array {}
   if s.settings.route == "Ingress" then
     children[3] = ingress.wanted(s)
-  elseif s.ingress then
+  elseif s.settings.route == "none" and s.ingress then
     prune[1] = { kind = "Ingress", name = s.child_name }
   end
   return children, prune, mark

@@ -112,7 +112,8 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* a line that was said is seen, also in a pipe */
 	struct invocation v;
 	if (argc > 0 && is_plugin(argv[0]))
-		v = (struct invocation){.command = "phd", .args = (const char *const *)argv + 1, .status = -1};
+		v = (struct invocation){.command = "phd", .args = (const char *const *)argv + 1,
+			.status = command_is_built_in(command_find("phd")) ? -1 : usage("kubectl phd is not there yet", "", "")};
 	else
 		v = read_words((const char *const *)argv + (argc > 0));
 	return v.status >= 0 ? v.status : run(&v);

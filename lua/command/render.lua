@@ -9,11 +9,11 @@ local SPEC = {
   about = "Print the children that the policies make of a PhDeployment, without a cluster.\n"
     .. "The file holds PhDeployments and, for them, PhGroups and InstanceTypes.",
   usage = "moonphase render -f FILE [-f FILE ...] [options]",
-  { "f", "FILE", "manifests, YAML or JSON (repeats; - is standard input)", many = true },
+  { "f", "FILE", "manifests, YAML or JSON, or a folder of them (repeats; - is standard input)", many = true },
   { "policies", "DIR", "policies from a folder in place of the built-in ones" },
   { "settings", "FILE", "settings over those of the policies" },
   { "o", "yaml|json", "how to print (default yaml)" },
-  example = "moonphase render -f crds/samples/phdeployment.yaml -f crds/samples/phgroup.yaml -f crds/samples/instancetypes.yaml",
+  example = "moonphase render -f crds/samples",
 }
 
 local function read(path)
@@ -23,9 +23,24 @@ local function read(path)
   return text
 end
 
+-- A folder stands for the manifests in it, as for kubectl.
+local function files_of(paths)
+  local files = {}
+  for _, path in ipairs(paths) do
+    if fs.kind(path) == "directory" then
+      for _, name in ipairs(fs.list(path) or {}) do
+        if name:match("%.ya?ml$") or name:match("%.json$") then files[#files + 1] = path .. "/" .. name end
+      end
+    else
+      files[#files + 1] = path
+    end
+  end
+  return files
+end
+
 local function manifests(paths)
   local all = {}
-  for _, path in ipairs(paths) do
+  for _, path in ipairs(files_of(paths)) do
     local documents, why = yaml.decode(read(path), path)
     if not documents then options.fail(1, why) end
     for i, document in ipairs(documents) do
@@ -125,6 +140,8 @@ return options.main(function(words)
       end
     end
   end
+  local clean, kept = generation:check_state()
+  if not clean then options.fail(1, policies.explain_error(kept)) end
   if count == 0 then options.fail(1, "the files hold no " .. declaration.kind.kind) end
   return status
 end)

@@ -179,6 +179,7 @@ return options.main(function(words)
   local finish = function() loop.spawn(stop, state) end
   loop.on_signal("TERM", finish)
   loop.on_signal("INT", finish)
+  loop.on_signal("HUP", function() log.warn("SIGHUP is ignored: policies and settings are read at the start; start again to change them", {}) end)
   if not wait_for_cluster(state) then return end
   local recorded = o.record and require("record").wrap(state.cluster, o.record)
   state.controller = controller.new {
@@ -186,7 +187,8 @@ return options.main(function(words)
     namespaces = not o.all_namespaces and (#o.namespace > 0 and o.namespace or { state.cluster.namespace }) or nil,
     catalog_namespace = state.cluster.namespace, dry_run = o.dry_run, resync_seconds = tonumber(o.resync_seconds),
   }
-  log.info("moonphase runs", { version = moonphase.version, policy = generation.digest,
+  log.info("moonphase runs", { catalogue = state.settings.catalogNamespace ~= "" and state.settings.catalogNamespace or state.cluster.namespace,
+    version = moonphase.version, policy = generation.digest,
     namespaces = o.all_namespaces and "all" or table.concat(state.controller.namespaces, ",") })
   state.controller:run()
   loop.event():wait() -- until a signal ends the program

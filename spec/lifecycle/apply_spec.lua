@@ -71,8 +71,11 @@ describe("a child that somebody else changed", function()
     with_deployed(function(world)
       world.api:patch("Deployment", world.namespace, "deploy-m", "merge",
         { metadata = { labels = { ["primehub.io/phdeployment"] = json.null } }, spec = { replicas = 5 } })
-      mended(world, "Deployment", "label and replicas are back", function(d)
+      world.api:patch("Deployment", world.namespace, "deploy-m", "strategic",
+        { spec = { template = { spec = { containers = { { name = "model", image = "registry.example/other" } } } } } })
+      mended(world, "Deployment", "label, image and replicas are back", function(d)
         return (d.metadata.labels or {})["primehub.io/phdeployment"] == "m" and d.spec.replicas == 1
+          and d.spec.template.spec.containers[1].image == "registry.example/m:v1"
       end)
     end)
   end)
@@ -87,6 +90,17 @@ describe("a child that somebody else changed", function()
         local r = s.metadata.ownerReferences[1]
         return r.controller == true and r.blockOwnerDeletion == true
       end)
+    end)
+  end)
+
+  it("gets its owner reference back when it was taken away: our marks tell that it is ours", function()
+    with_deployed(function(world)
+      local uid = world:child("Service", "m").metadata.uid
+      world.api:patch("Service", world.namespace, "deploy-m", "json", { { op = "remove", path = "/metadata/ownerReferences" } })
+      local service = mended(world, "Service", "it has its owner again", function(s)
+        return s.metadata.ownerReferences and s.metadata.ownerReferences[1].name == "m"
+      end)
+      assert.equal(uid, service.metadata.uid)
     end)
   end)
 

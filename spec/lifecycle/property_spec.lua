@@ -192,3 +192,42 @@ describe("what cannot be changed in place", function()
     end)
   end)
 end)
+
+describe("a view that is out of date", function()
+  local status = require "status"
+  local KIND = { api_version = "primehub.io/v1alpha1", kind = "PhDeployment", resource = "phdeployments" }
+
+  it("loses the race for status: nothing newer is overwritten", function()
+    harness.with({ operator = false }, function(world)
+      local old = world:deploy("m")
+      local key = world.namespace .. "/m"
+      assert.equal("written", status.write(world.cluster, KIND, key, status.patch(old, { phase = "Deploying" }, "2026-01-01T00:00:00Z")))
+      assert.equal("conflict", status.write(world.cluster, KIND, key, status.patch(old, { phase = "Failed" }, "2026-01-01T00:00:00Z")))
+      assert.equal("Deploying", world:get("m").status.phase)
+    end)
+  end)
+
+  it("takes over no object that was made again under the name of ours", function()
+    harness.with({ operator = false }, function(world)
+      world.owner = world:deploy("owner")
+      local kind = { api_version = "v1", kind = "Service", resource = "services" }
+      local ctx = context(world, kind, false)
+      local function service(port)
+        return apply.complete({ apiVersion = "v1", kind = "Service", metadata = { name = "deploy-x" }, spec = { type = "ClusterIP",
+          selector = { a = "b" }, ports = json.array { { name = "http", port = port, protocol = "TCP", targetPort = 80 } } } },
+          owner_of(world), "primehub.io/phdeployment")
+      end
+      assert.equal("written", apply.ensure(ctx, service(80)))
+      world.api:delete("Service", world.namespace, "deploy-x")
+      world.api:create { apiVersion = "v1", kind = "Service", metadata = { name = "deploy-x", namespace = world.namespace },
+        spec = { ports = { { port = 1234 } } } }
+      -- the cache of ctx still shows the old one
+      local result, trouble = apply.ensure(ctx, service(81))
+      assert.is_nil(result)
+      assert.truthy(trouble.code == 409 or trouble.code == 422, "the server refuses a patch of another UID: " .. trouble.message)
+      local there = world.api:get("Service", world.namespace, "deploy-x")
+      assert.equal(1234, there.spec.ports[1].port)
+      assert.is_nil(there.metadata.ownerReferences)
+    end)
+  end)
+end)
