@@ -53,6 +53,15 @@ local function deployment_condition(condition)
   end
 end
 
+describe("the settings", function()
+  it("that make no sense take no route away and touch no model: each object says which", function()
+    keeps_children(fails_as("SettingsInvalid", 'A setting of the operator is wrong: route is "ingress": it is Ingress or none', "Progressing",
+      function(w) w.settings.route = "ingress" end))
+    keeps_children(fails_as("SettingsInvalid", 'A setting of the operator is wrong: engine.share.cpu is "xx": it is a quantity, such as 300m',
+      "Progressing", function(w) w.settings.engine.share.cpu = "xx" end))
+  end)
+end)
+
 describe("what is asked for", function()
   it("names a predictor", function()
     keeps_children(fails_as("PredictorMissing",

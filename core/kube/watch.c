@@ -163,6 +163,8 @@ struct watch *watch_start(const struct watch_options *o)
 	w->o.field_selector = copy(o->field_selector);
 	w->o.api_version = copy(o->api_version);
 	w->o.kind = copy(o->kind);
+	if (w->o.silence_ms == 0)
+		w->o.silence_ms = WATCH_SILENCE_MS;
 	w->clock = cluster_clock(o->cluster);
 	w->timer.fire = on_timer;
 	w->timer.data = w;

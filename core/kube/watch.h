@@ -38,6 +38,7 @@ struct watch_options {
 	const char *api_version, *kind; /* of the items: "apps/v1", "Deployment" */
 	bool metadata_only;         /* ask for PartialObjectMetadata */
 	uint64_t seed;              /* of the jitter */
+	uint64_t silence_ms;        /* without a byte: the connection is dead; 0: WATCH_SILENCE_MS */
 	/* The first list is complete, and: a list or watch failed and will be tried again in `retry_ms`
 	 * (message for people; 0: at once). Either may be NULL. */
 	void (*synced)(void *arg);

@@ -189,7 +189,7 @@ void watch_stream(struct watch *w)
 	w->stats.watches++;
 	struct cluster_request r = {
 		.path = url.data,
-		.timeout_ms = WATCH_SILENCE_MS,
+		.timeout_ms = w->o.silence_ms,
 		.accept = w->o.metadata_only ?
 			"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json" : NULL,
 	};

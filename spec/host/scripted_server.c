@@ -29,6 +29,7 @@ struct scripted_server {
 	struct scripted_connection *scripts;
 	bool *used;
 	size_t script_count;
+	bool listening;
 	pthread_t acceptor;
 	pthread_mutex_t lock;
 	pthread_cond_t ended;
@@ -343,7 +344,8 @@ static void *acceptor_main(void *arg)
 	}
 }
 
-struct scripted_server *scripted_start(const struct scripted_connection *connections, size_t count)
+/* A port that is bound and not listened on is ours, and refuses. */
+struct scripted_server *scripted_start_refusing(const struct scripted_connection *connections, size_t count)
 {
 	struct rlimit files;
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
@@ -361,17 +363,29 @@ struct scripted_server *scripted_start(const struct scripted_connection *connect
 	socklen_t len = sizeof address;
 	s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (s->fd < 0 || pipe2(s->stop_pipe, O_CLOEXEC) != 0 || bind(s->fd, (struct sockaddr *)&address, len) != 0 ||
-		listen(s->fd, 2048) != 0 || getsockname(s->fd, (struct sockaddr *)&address, &len) != 0)
+		getsockname(s->fd, (struct sockaddr *)&address, &len) != 0)
 		abort();
 	s->port = ntohs(address.sin_port);
 	snprintf(s->url, sizeof s->url, "http://127.0.0.1:%d", s->port);
+	return s;
+}
+
+void scripted_listen(struct scripted_server *s)
+{
 	/* Signals are for the test's own thread. */
 	sigset_t all, before;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	if (pthread_create(&s->acceptor, NULL, acceptor_main, s) != 0)
+	s->listening = true;
+	if (listen(s->fd, 2048) != 0 || pthread_create(&s->acceptor, NULL, acceptor_main, s) != 0)
 		abort();
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+struct scripted_server *scripted_start(const struct scripted_connection *connections, size_t count)
+{
+	struct scripted_server *s = scripted_start_refusing(connections, count);
+	scripted_listen(s);
 	return s;
 }
 
@@ -419,7 +433,8 @@ const struct scripted_request *scripted_request(struct scripted_server *s, size_
 void scripted_stop(struct scripted_server *s)
 {
 	close(s->stop_pipe[1]);
-	pthread_join(s->acceptor, NULL);
+	if (s->listening)
+		pthread_join(s->acceptor, NULL);
 	pthread_mutex_lock(&s->lock);
 	while (s->open != 0)
 		pthread_cond_wait(&s->ended, &s->lock);

@@ -81,6 +81,9 @@ struct scripted_server;
 
 /* Listens on a free port of 127.0.0.1. The array is copied. */
 struct scripted_server *scripted_start(const struct scripted_connection *connections, size_t count);
+/* The same, but its port refuses connections until scripted_listen. */
+struct scripted_server *scripted_start_refusing(const struct scripted_connection *connections, size_t count);
+void scripted_listen(struct scripted_server *s);
 int scripted_port(const struct scripted_server *s);
 /* "http://127.0.0.1:PORT" */
 const char *scripted_url(const struct scripted_server *s);
