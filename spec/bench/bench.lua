@@ -190,24 +190,39 @@ local function retarget(record, from, to, path)
   return most, #lines
 end
 
-local function replay(record, from)
-  fill("storm-replay")
+-- Wall and processor seconds of the same requests in namespace `to`, sent with nothing else to do.
+local function replay(record, from, to)
+  fill(to)
   loop.sleep(2)
   local path = FOLDER .. "/replay.jsonl"
-  local most, requests = retarget(record, from, "storm-replay", path)
+  local most, requests = retarget(record, from, to, path)
   local result = assert(process.run { argv = { "build/release/spec/bench/replay", path, tostring(most) }, timeout = 300 })
   local figures = assert(json.decode(result.output), result.errors)
-  io.write(("# the storm is %d requests, at most %d in flight; %d of the replay were refused\n"):format(requests, most, figures.refused))
+  io.write(("# the replay is %d requests, at most %d in flight; %d were refused\n"):format(requests, most, figures.refused))
   return figures.wall, figures.cpu
+end
+
+-- The same once more beside somebody who only watches: an operator that may not write. An API server serves its watchers from the
+-- processors that serve its writers, so this tells what the watches alone cost.
+local function watched_replay(record, from)
+  local namespace = "storm-watched"
+  api:apply { apiVersion = "v1", kind = "Namespace", metadata = { name = namespace } }
+  local watcher = start_operator(namespace, { "--dry-run" })
+  watcher:ready()
+  local wall = replay(record, from, namespace)
+  watcher:stop()
+  return wall
 end
 
 local function storms()
   local record = FOLDER .. "/record.jsonl"
   local _, _, recorder = storm("storm-record", { "--record", record })
   recorder:stop()
-  local replay_wall, replay_cpu = replay(record, "storm-record")
+  local replay_wall, replay_cpu = replay(record, "storm-record", "storm-replay")
   local wall, cpu, operator = storm("storm-run")
   io.write(("# storm: %.2f s, %.2f s of processor; replay: %.2f s, %.2f s\n"):format(wall, cpu, replay_wall, replay_cpu))
+  local watched = watched_replay(record, "storm-record")
+  io.write(("# the same requests beside a client that only watches: %.2f s; against that the storm is %.2f times\n"):format(watched, wall / watched))
   at_most("storm_time_against_replay", wall / replay_wall, "times", 1.25)
   at_most("storm_processor_against_replay", cpu / replay_cpu, "times", 2)
   local stats = operator:stats()
