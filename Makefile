@@ -17,7 +17,7 @@ INCS    = $(shell pkg-config --cflags $(PKGS))
 SOURCES := $(filter-out core/command/%,$(wildcard core/*/*.c))
 OBJECTS := $(SOURCES:%.c=$(B)/%.o)
 COMMAND := $(patsubst %.c,$(B)/%.o,$(wildcard core/command/*.c)) $(B)/assets.o
-ASSETS  := $(sort $(shell find lua policies crds -type f 2>/dev/null | grep -v '^lua/types/'))
+ASSETS  := $(sort $(shell find lua policies crds -type f 2>/dev/null | grep -vE '^lua/types/|\.md$$'))
 TESTS   := $(patsubst spec/host/%.c,$(B)/spec/%,$(wildcard spec/host/*_test.c))
 SUPPORT := $(patsubst %.c,$(B)/%.o,$(filter-out %_test.c,$(wildcard spec/host/*.c)))
 

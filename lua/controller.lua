@@ -21,6 +21,7 @@ local RESYNC_SECONDS = 600
 local REPLACE_SECONDS = 600
 local WORKERS = 32
 local BURST_SECONDS = 0.05
+local TROUBLE_SECONDS = 600
 
 -- A child is replaced at most every ten minutes; more would be a fight with the server.
 local function replacement_budget()
@@ -82,12 +83,20 @@ function M.new(options)
     busy = 0, stopping = false, changed_at = {}, resync = options.resync_seconds or RESYNC_SECONDS,
   }, M)
   self.rollout = rollout.new(self)
+  self.metrics.errors:add(0, self.name)
+  for _, result in ipairs { "success", "error", "requeue", "requeue_after" } do self.metrics.total:add(0, self.name, result) end
   return self
 end
 
+-- Trouble is told once and, while it stays the same, every ten minutes. Silence is no trouble yet: a server that has had no
+-- event of a kind may send no bookmarks either, and the watch is resumed where it stood.
 local function trouble_of(kind)
+  local told, at
   return function(text, retry_seconds)
-    log.warn("a watch has trouble", { resource = kind.resource, why = text, retry_seconds = retry_seconds })
+    local again = text == told and loop.now() - at < TROUBLE_SECONDS
+    local say = (again or text:find("silent for", 1, true)) and log.debug or log.warn
+    say("a watch has trouble", { resource = kind.resource, why = text, retry_seconds = retry_seconds })
+    if not again then told, at = text, loop.now() end
   end
 end
 

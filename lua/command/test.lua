@@ -39,7 +39,7 @@ local function run_policy_spec(o, result, files, file, label)
   end
   local name = file:gsub("_spec%.lua$", "_spec_.lua")
   with[name] = require("policy.spec").wrap(files[file])
-  local generation, failure = policy.load { files = with, name = label }
+  local generation, failure = policy.load { files = with, name = label, limits = policies.LIMITS }
   if not generation then return report(result, false, label .. "/" .. file, policies.explain_error(failure)) end
   local module = spec_module(name)
   local names, why = generation:call(module, "list")
