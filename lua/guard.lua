@@ -23,7 +23,8 @@ function M.sentence(failure)
   if failure.file and failure.file ~= "" then
     place = failure.file .. ((failure.line or 0) > 0 and ":" .. failure.line or "") .. ": "
   end
-  return (place .. tostring(failure.text)):gsub("0x%x+", "(address)")
+  local text = (place .. tostring(failure.text)):gsub("0x%x+", "(address)")
+  return text
 end
 
 local function look(self)

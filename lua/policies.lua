@@ -1,6 +1,8 @@
 -- A policy folder as a table of files, whether it is the built-in one, a folder of the administrator's, or a
 -- mounted ConfigMap (whose keys have no slash: children.deployment.lua is children/deployment.lua).
 
+local guard = require "guard"
+
 local M = {}
 
 local function is_policy_file(name)
@@ -51,9 +53,7 @@ end
 
 -- A PolicyError as one or two lines for people.
 function M.explain_error(failure)
-  local line = failure.line and failure.line > 0 and ":" .. failure.line or ""
-  local place = failure.file and failure.file ~= "" and failure.file .. line .. ": " or ""
-  local text = place .. failure.text
+  local text = guard.sentence(failure)
   if failure.source and failure.source ~= "" then text = text .. "\n    " .. failure.source:gsub("^%s+", "") end
   return text
 end

@@ -12,18 +12,30 @@ static uint64_t hash_member(uint64_t h, const struct json_reader *name, struct j
 	return map_hash64(h, value.at, value.len);
 }
 
-static uint64_t hash_metadata(uint64_t h, struct json_span metadata)
+static bool is_one_of(const struct json_reader *name, const char *const *names)
+{
+	for (; *names != NULL; names++)
+		if (json_text_is(name, *names))
+			return true;
+	return false;
+}
+
+/* Every member of an object but `skipped`; the one called `inner` goes without `skipped_inside`. */
+static uint64_t hash_object(uint64_t h, struct json_span object, const char *const *skipped, const char *inner,
+	const char *const *skipped_inside)
 {
 	struct json_reader r;
 	struct json_span value;
-	json_reader_init(&r, metadata.at, metadata.len);
+	json_reader_init(&r, object.at, object.len);
 	if (json_next(&r) != JSON_OBJECT_BEGIN)
 		return h;
 	while (json_next(&r) == JSON_KEY) {
 		struct json_reader name = r;
 		if (!json_skip_value(&r, &value))
 			break;
-		if (!json_text_is(&name, "resourceVersion") && !json_text_is(&name, "generation"))
+		if (inner != NULL && json_text_is(&name, inner))
+			h = hash_object(h, value, skipped_inside, NULL, NULL);
+		else if (!is_one_of(&name, skipped))
 			h = hash_member(h, &name, value);
 	}
 	return h;
@@ -31,20 +43,8 @@ static uint64_t hash_metadata(uint64_t h, struct json_span metadata)
 
 uint64_t cache_content(const struct cache_object *o)
 {
-	struct json_reader r;
-	struct json_span value;
-	uint64_t h = 1;
-	json_reader_init(&r, o->bytes, o->len);
-	if (json_next(&r) != JSON_OBJECT_BEGIN)
-		return h;
-	while (json_next(&r) == JSON_KEY) {
-		struct json_reader name = r;
-		if (!json_skip_value(&r, &value))
-			break;
-		if (json_text_is(&name, "metadata"))
-			h = hash_metadata(h, value);
-		else if (!json_text_is(&name, "status"))
-			h = hash_member(h, &name, value);
-	}
+	static const char *const of_object[] = {"status", NULL};
+	static const char *const of_metadata[] = {"resourceVersion", "generation", NULL};
+	uint64_t h = hash_object(1, (struct json_span){o->bytes, o->len}, of_object, "metadata", of_metadata);
 	return h != 0 ? h : 1;
 }

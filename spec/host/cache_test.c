@@ -1001,7 +1001,24 @@ TEST(in_random_orders_readers_never_see_less_than_our_last_write_and_agree_in_th
 	stop();
 }
 
-TEST_MAIN(T(an_object_is_kept_as_it_came_without_kind_and_managed_fields),
+static uint64_t content(const char *metadata, const char *more)
+{
+	char text[512];
+	snprintf(text, sizeof text, "{\"metadata\":{\"name\":\"a\"%s},%s}", metadata, more);
+	return cache_content(&(struct cache_object){.bytes = text, .len = strlen(text)});
+}
+
+TEST(content_is_the_same_until_somebody_writes_something_else)
+{
+	uint64_t one = content(",\"resourceVersion\":\"1\",\"generation\":1", "\"spec\":{\"x\":1},\"status\":{\"ready\":0}");
+	CHECK(one != 0);
+	CHECK(one == content(",\"resourceVersion\":\"22\",\"generation\":3", "\"spec\":{\"x\":1},\"status\":{\"ready\":9}"));
+	CHECK(one != content(",\"resourceVersion\":\"1\",\"generation\":1", "\"spec\":{\"x\":2},\"status\":{\"ready\":0}"));
+	CHECK(one != content(",\"resourceVersion\":\"1\",\"labels\":{\"a\":\"b\"}", "\"spec\":{\"x\":1}"));
+	CHECK(one != content(",\"deletionTimestamp\":\"now\"", "\"spec\":{\"x\":1}"));
+}
+
+TEST_MAIN(T(content_is_the_same_until_somebody_writes_something_else), T(an_object_is_kept_as_it_came_without_kind_and_managed_fields),
 	T(a_listed_and_a_watched_object_have_the_same_bytes),
 	T(only_what_was_declared_is_kept_and_indexes_still_see_all), T(deletion_timestamp_and_generation_are_read),
 	T(what_cannot_be_read_is_an_error_and_changes_nothing),
