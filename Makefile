@@ -4,7 +4,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PREFIX  ?= /usr/local
 B       := build/$(MODE)
 CFLAGS  ?= -O2 -g
-PKGS    := lua5.4 libcurl yaml-0.1 libcjson libuv libmicrohttpd libedit libcrypto
+PKGS    := lua5.4 libcurl yaml-0.1 libcjson libuv libmicrohttpd libedit libcrypto liblz4
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wconversion
 OURS    := -std=c11 -D_GNU_SOURCE $(WARN) $(if $(CI),-Werror) -Icore -Ispec -DMOONPHASE_VERSION='"$(VERSION)"'
 ifeq ($(MODE),asan)

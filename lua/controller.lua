@@ -254,9 +254,9 @@ function M:work(key)
   else
     self.queue:forget(key)
     self.last_error[key] = nil
-    if result == "again" then
+    if result == "again" or result == "wrote" then
       self.metrics.total:add(1, name, "requeue")
-      self.queue:add(key)
+      if result == "again" then self.queue:add(key) else self.queue:add_after(key, BURST_SECONDS, true) end
     else
       self.metrics.total:add(1, name, next_look and "requeue_after" or "success")
       if next_look then self.queue:add_after(key, next_look) end

@@ -1,9 +1,11 @@
 -- One key, once: observe, decide, write what differs, say how it went.
 --
--- The order is children first, status after: a status tells what is, and it is decided on a view
--- that holds our own writes (the overlay). When a write happened, or what writes meet changed, or its turn in a
--- rollout, or the object changed while a call was under way, the policy decides a second time before its status is written:
--- status goes over the very version that was decided on. At rest it decides once and nothing is sent.
+-- The order is children first, status after: a status tells what is, and it is decided on a view that holds
+-- our own writes (the overlay). So a reconcile that wrote a child ends there and asks for another soon: by then
+-- the cluster has answered what we wrote with changes of its own, and one status tells all of it. When what writes meet
+-- changed, or its turn in a rollout, or the object changed while a call was under way, the policy decides a second time
+-- before its status is written: status goes over the very version that was decided on. At rest it decides once and
+-- nothing is sent.
 
 local apply = require "apply"
 local guard = require "guard"
@@ -166,7 +168,8 @@ local function outcome(world, key, result, text)
   return nil, "status of " .. key .. " was changed by somebody else each time before it could be written"
 end
 
--- (waits) Returns "done" and seconds until the next look (or nil), "again" (decide at once), or nil and a text (back off).
+-- (waits) Returns "done" and seconds until the next look (or nil), "again" (decide at once), "wrote" (children were written, the
+-- status comes with the next look, soon), or nil and a text (back off).
 function M.key(world, key)
   local handle = world.objects:get(key)
   if not handle or handle.deleting then
@@ -191,6 +194,7 @@ function M.key(world, key)
   world.problems[key] = #problems > 0 and problems or nil
   local newest = world.objects:get(key)
   if not newest or newest.deleting or newest.uid ~= handle.uid then return "again" end
+  if wrote and #problems == 0 then return "wrote" end
   if wrote or changed or newest.version ~= handle.version then
     decision, failure = decide(world, key, newest, true)
     if not decision then return nil, failure end

@@ -50,6 +50,16 @@ int buffer_add(struct buffer *b, const void *bytes, size_t len)
 	return 0;
 }
 
+char *buffer_room(struct buffer *b, size_t len)
+{
+	if (reserve(b, len) != 0)
+		return NULL;
+	char *room = b->data + b->len;
+	b->len += len;
+	b->data[b->len] = '\0';
+	return room;
+}
+
 int buffer_add_text(struct buffer *b, const char *text)
 {
 	return buffer_add(b, text, strlen(text));

@@ -22,6 +22,8 @@ void buffer_init(struct buffer *b, size_t max);
 void buffer_deinit(struct buffer *b);
 /* 0, or ERR_TOO_LARGE with nothing added. */
 int buffer_add(struct buffer *b, const void *bytes, size_t len);
+/* `len` more bytes, for the caller to write; NULL (nothing added) past the maximum. */
+char *buffer_room(struct buffer *b, size_t len);
 int buffer_add_text(struct buffer *b, const char *text);
 int buffer_add_byte(struct buffer *b, char byte);
 int buffer_printf(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));

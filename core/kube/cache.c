@@ -59,6 +59,7 @@ struct cache *cache_new(const struct cache_options *o)
 		c->o.indexes[i].paths = copy_texts(o->indexes[i].paths, paths, NULL, 0);
 	}
 	buffer_init(&c->scratch, CACHE_OBJECT_MAX);
+	buffer_init(&c->reading, pack_bound(CACHE_OBJECT_MAX));
 	return c;
 }
 
@@ -67,9 +68,11 @@ void cache_free(struct cache *c)
 	if (c == NULL)
 		return;
 	histories_deinit(c);
-	table_deinit(&c->base);
-	table_deinit(&c->overlay);
+	table_deinit(&c->base, c);
+	table_deinit(&c->overlay, c);
+	packer_deinit(&c->packer);
 	buffer_deinit(&c->scratch);
+	buffer_deinit(&c->reading);
 	free_texts(c->o.keep.keep);
 	free_texts(c->o.keep.drop);
 	for (size_t i = 0; i < c->o.index_count; i++) {
@@ -89,9 +92,9 @@ void cache_on_change(struct cache *c, void (*changed)(void *arg, enum cache_chan
 
 /* --- what readers see, and telling them --- */
 
-static const struct entry *view(const struct cache *c, const char *key)
+static struct entry *view(const struct cache *c, const char *key)
 {
-	const struct entry *over = table_find(&c->overlay, key);
+	struct entry *over = table_find(&c->overlay, key);
 	if (over != NULL)
 		return over->hides ? NULL : over;
 	return table_find(&c->base, key);
@@ -103,7 +106,7 @@ static bool same_version(const struct entry *a, const struct entry *b)
 		strcmp(entry_uid(a), entry_uid(b)) == 0;
 }
 
-static void tell(struct cache *c, const struct entry *before, const struct entry *after)
+static void tell(struct cache *c, struct entry *before, struct entry *after)
 {
 	struct cache_object old, new;
 	if (c->changed == NULL || before == after || (before && after && same_version(before, after)))
@@ -121,7 +124,7 @@ void cache_apply(struct cache *c, struct entry *was, struct entry *now, struct e
 	const struct entry *any = now ? now : was ? was : passed;
 	if (any == NULL)
 		return;
-	const struct entry *before = view(c, entry_key(any));
+	struct entry *before = view(c, entry_key(any));
 	if (passed != NULL)
 		table_take(&c->overlay, passed);
 	if (was != NULL && was != now)
@@ -130,8 +133,8 @@ void cache_apply(struct cache *c, struct entry *was, struct entry *now, struct e
 		table_put(&c->base, now);
 	tell(c, before, view(c, entry_key(any)));
 	if (was != now)
-		free(was);
-	free(passed);
+		entry_free(c, was);
+	entry_free(c, passed);
 }
 
 /* --- fed by the watch --- */
@@ -255,7 +258,7 @@ bool cache_is_synced(const struct cache *c)
 
 bool cache_get(const struct cache *c, const char *key, struct cache_object *o)
 {
-	const struct entry *e = view(c, key);
+	struct entry *e = view(c, key);
 	if (e != NULL)
 		entry_show(e, o);
 	return e != NULL;
@@ -274,7 +277,7 @@ size_t cache_count(const struct cache *c)
 
 size_t cache_bytes(const struct cache *c)
 {
-	return c->base.bytes + c->overlay.bytes + c->history_bytes +
+	return c->base.bytes + c->overlay.bytes + c->history_bytes + c->packer.bytes +
 		(c->base.capacity + c->overlay.capacity) * (1 + c->o.index_count) * sizeof(struct entry *);
 }
 

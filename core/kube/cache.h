@@ -1,8 +1,8 @@
 /* What the watches have seen, as bytes by key, with what we wrote ourselves on top.
  *
  * One cache belongs to one kind and scope. An object is the JSON that came, cut down to what
- * was declared (without managedFields), in one allocation with its key and a small record of
- * metadata; a Lua table exists only while somebody reads it. Besides managedFields, the top
+ * was declared (without managedFields) and packed (base/pack.h), in one allocation with its key and a
+ * small record of metadata; its text and a Lua table exist only while somebody reads it. Besides managedFields, the top
  * level's kind and apiVersion are dropped: the items of a list have none, watched objects do, and
  * the bytes of an object must not depend on how it came. An object that comes again with the
  * resourceVersion that is held is no change.
@@ -60,8 +60,7 @@ struct cache_object { /* valid until the next call that changes the cache */
 	int64_t generation; /* 0: none */
 	bool deleting;      /* has a deletionTimestamp */
 	bool ours;          /* comes from the overlay */
-	const char *bytes;
-	size_t len;
+	struct entry *entry; /* the cache's own: cache_read and cache_content know it */
 	const char *index_values[CACHE_INDEXES_MAX]; /* NULL: none */
 };
 
@@ -99,9 +98,11 @@ void cache_deleted(struct cache *c, const char *key, const char *uid);
 /* --- read --- */
 /* False if there is none. */
 bool cache_get(const struct cache *c, const char *key, struct cache_object *o);
+/* The object's JSON, with a NUL behind it; valid until the next cache_read and the next change. */
+const char *cache_read(struct cache *c, const struct cache_object *o, size_t *len);
 /* A hash of what people and operators write of an object: all of it but status, resourceVersion and generation.
  * Equal hashes, within this process: nothing that a diff looks at has changed. 0 only for no object. */
-uint64_t cache_content(const struct cache_object *o);
+uint64_t cache_content(struct cache *c, const struct cache_object *o);
 size_t cache_count(const struct cache *c);
 size_t cache_bytes(const struct cache *c); /* memory held, roughly */
 /* Keys, sorted; the array and its strings live until the next change; *count of them. Free the array. */

@@ -4,7 +4,7 @@
  * costs a hundred times what hashing its bytes costs. The kept bytes are minified and keep the server's order of
  * members, which is the same each time, so equal content is equal bytes. */
 #include "base/map.h"
-#include "kube/cache.h"
+#include "kube/cache_internal.h"
 
 static uint64_t hash_member(uint64_t h, const struct json_reader *name, struct json_span value)
 {
@@ -41,10 +41,15 @@ static uint64_t hash_object(uint64_t h, struct json_span object, const char *con
 	return h;
 }
 
-uint64_t cache_content(const struct cache_object *o)
+uint64_t cache_content(struct cache *c, const struct cache_object *o)
 {
 	static const char *const of_object[] = {"status", NULL};
 	static const char *const of_metadata[] = {"resourceVersion", "generation", NULL};
-	uint64_t h = hash_object(1, (struct json_span){o->bytes, o->len}, of_object, "metadata", of_metadata);
-	return h != 0 ? h : 1;
+	if (o->entry->content == 0) {
+		struct json_span text;
+		text.at = cache_read(c, o, &text.len);
+		uint64_t h = hash_object(1, text, of_object, "metadata", of_metadata);
+		o->entry->content = h != 0 ? h : 1;
+	}
+	return o->entry->content;
 }

@@ -24,7 +24,7 @@ static char *text_of(const struct entry *e)
 
 size_t entry_size(const struct entry *e)
 {
-	return sizeof *e + e->link_count * sizeof e->links[0] + e->bytes_at + e->len + 1;
+	return sizeof *e + e->link_count * sizeof e->links[0] + e->bytes_at + e->packed_len;
 }
 
 const char *entry_key(const struct entry *e)
@@ -47,7 +47,7 @@ const char *entry_value(const struct entry *e, size_t index)
 	return index < CACHE_INDEXES_MAX && e->value_at[index] != 0 ? text_of(e) + e->value_at[index] : NULL;
 }
 
-void entry_show(const struct entry *e, struct cache_object *o)
+void entry_show(struct entry *e, struct cache_object *o)
 {
 	*o = (struct cache_object){
 		.key = entry_key(e),
@@ -56,11 +56,32 @@ void entry_show(const struct entry *e, struct cache_object *o)
 		.generation = e->generation,
 		.deleting = e->deleting,
 		.ours = e->ours,
-		.bytes = text_of(e) + e->bytes_at,
-		.len = e->len,
+		.entry = e,
 	};
 	for (size_t i = 0; i < CACHE_INDEXES_MAX; i++)
 		o->index_values[i] = entry_value(e, i);
+}
+
+/* The reading buffer, empty but for `len` bytes to write. No object is too large for it. */
+static char *reading_room(struct cache *c, size_t len)
+{
+	if (c->reading.capacity > SCRATCH_KEPT)
+		buffer_deinit(&c->reading);
+	buffer_clear(&c->reading);
+	char *room = buffer_room(&c->reading, len);
+	if (room == NULL)
+		abort();
+	return room;
+}
+
+const char *cache_read(struct cache *c, const struct cache_object *o, size_t *len)
+{
+	const struct entry *e = o->entry;
+	char *text = reading_room(c, e->len);
+	if (!pack_open(e->packed_with, text_of(e) + e->bytes_at, e->packed_len, text, e->len))
+		abort(); /* we packed it */
+	*len = e->len;
+	return text;
 }
 
 /* --- reading an object --- */
@@ -308,13 +329,18 @@ int entry_make(struct cache *c, const struct head *h, const char *bytes, size_t 
 	int rc = json_project(bytes, len, &c->o.keep, &c->scratch, e);
 	if (rc != 0)
 		return err_prefix(e, "%s %s", c->name, h->text), rc;
+	struct pack_dictionary *with;
+	char *packed = reading_room(c, pack_bound(c->scratch.len));
+	size_t packed_len = pack(&c->packer, buffer_text(&c->scratch), c->scratch.len, packed, &with);
 	size_t links = c->o.index_count;
-	struct entry *n = xmalloc(sizeof *n + links * sizeof n->links[0] + h->len + c->scratch.len + 1);
+	struct entry *n = xmalloc(sizeof *n + links * sizeof n->links[0] + h->len + packed_len);
 	*n = (struct entry){
 		.generation = h->generation,
 		.hash = map_hash(h->text, strlen(h->text)),
 		.bytes_at = (uint32_t)h->len,
+		.packed_len = (uint32_t)packed_len,
 		.len = (uint32_t)c->scratch.len,
+		.packed_with = with,
 		.seen = c->list_number,
 		.uid_at = h->uid_at,
 		.version_at = h->version_at,
@@ -323,11 +349,18 @@ int entry_make(struct cache *c, const struct head *h, const char *bytes, size_t 
 	};
 	memcpy(n->value_at, h->value_at, sizeof n->value_at);
 	memcpy(text_of(n), h->text, h->len);
-	memcpy(text_of(n) + h->len, buffer_text(&c->scratch), c->scratch.len + 1);
+	memcpy(text_of(n) + h->len, packed, packed_len);
 	if (c->scratch.capacity > SCRATCH_KEPT)
 		buffer_deinit(&c->scratch);
 	*made = n;
 	return 0;
+}
+
+void entry_free(struct cache *c, struct entry *e)
+{
+	if (e != NULL)
+		pack_release(&c->packer, e->packed_with);
+	free(e);
 }
 
 struct entry *entry_make_tombstone(const struct entry *of)

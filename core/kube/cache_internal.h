@@ -4,6 +4,7 @@
 #define MOONPHASE_KUBE_CACHE_INTERNAL_H
 
 #include "base/map.h"
+#include "base/pack.h"
 #include "kube/cache.h"
 
 #define CACHE_NAME_MAX 512           /* of a name, namespace or UID, as escaped JSON */
@@ -12,7 +13,7 @@
 #define CACHE_REVISION_BYTES_MAX (4u << 20) /* of one object's unrecorded revisions */
 
 /* One object, in one allocation: links into the indexes, then the texts (key, UID,
- * resourceVersion, index values), then the kept bytes. A tombstone (`hides`) has no bytes. */
+ * resourceVersion, index values), then the kept bytes, packed. A tombstone (`hides`) has no bytes. */
 struct entry_link {
 	struct entry *prev, *next;
 };
@@ -20,7 +21,9 @@ struct entry_link {
 struct entry {
 	struct entry *chain; /* in its table's bucket */
 	int64_t generation;
-	uint32_t hash, bytes_at, len;
+	struct pack_dictionary *packed_with;
+	uint64_t content; /* cache_content's answer; 0: not asked yet */
+	uint32_t hash, bytes_at, packed_len, len;
 	uint32_t seen;       /* number of the list that had it last */
 	uint16_t uid_at, version_at, value_at[CACHE_INDEXES_MAX]; /* 0: no value */
 	bool deleting, ours, hides;
@@ -54,7 +57,9 @@ struct cache {
 	char position[CACHE_RESOURCE_VERSION_MAX + 1];
 	uint32_t list_number;
 	bool listing, synced;
-	struct buffer scratch;
+	struct buffer scratch;  /* a projection on its way into an entry */
+	struct buffer reading;  /* what cache_read gave last */
+	struct packer packer;
 	void (*changed)(void *arg, enum cache_change change, const struct cache_object *before,
 		const struct cache_object *after, bool first_list);
 	void *changed_arg;
@@ -65,15 +70,16 @@ int head_read(const struct cache *c, const char *bytes, size_t len, struct head 
 int entry_make(struct cache *c, const struct head *h, const char *bytes, size_t len, struct entry **made,
 	struct err *e);
 struct entry *entry_make_tombstone(const struct entry *of);
+void entry_free(struct cache *c, struct entry *e); /* NULL is allowed */
 size_t entry_size(const struct entry *e);
 const char *entry_key(const struct entry *e);
 const char *entry_uid(const struct entry *e);
 const char *entry_version(const struct entry *e);
 const char *entry_value(const struct entry *e, size_t index); /* NULL: none */
-void entry_show(const struct entry *e, struct cache_object *o);
+void entry_show(struct entry *e, struct cache_object *o);
 
 /* cache_table.c */
-void table_deinit(struct table *t);  /* frees the entries too */
+void table_deinit(struct table *t, struct cache *c);  /* frees the entries too */
 struct entry *table_find(const struct table *t, const char *key);
 void table_put(struct table *t, struct entry *e); /* the key must not be there */
 void table_take(struct table *t, struct entry *e);

@@ -79,7 +79,7 @@ static void replace(struct cache *c, struct entry *was, struct entry *now)
 	if (was != NULL)
 		table_take(&c->overlay, was);
 	table_put(&c->overlay, now);
-	free(was);
+	entry_free(c, was);
 }
 
 int cache_wrote(struct cache *c, const char *bytes, size_t len, struct err *e)

@@ -9,12 +9,12 @@
 #include "base/xalloc.h"
 #include "kube/cache_internal.h"
 
-void table_deinit(struct table *t)
+void table_deinit(struct table *t, struct cache *c)
 {
 	for (size_t i = 0; i < t->capacity; i++) {
 		for (struct entry *e = t->buckets[i], *next; e != NULL; e = next) {
 			next = e->chain;
-			free(e);
+			entry_free(c, e);
 		}
 	}
 	free(t->buckets);

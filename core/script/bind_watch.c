@@ -328,36 +328,41 @@ static int l_get(lua_State *L)
 	set_text(L, "key", o.key);
 	set_text(L, "version", o.resource_version);
 	set_bool(L, "ours", o.ours);
-	lua_pushlstring(L, o.bytes, o.len);
-	lua_setfield(L, -2, "bytes");
 	return 1;
 }
 
 static int l_read(lua_State *L)
 {
+	struct cache *cache = check_watch(L)->cache;
 	struct cache_object o;
-	if (!cache_get(check_watch(L)->cache, luaL_checkstring(L, 2), &o))
+	if (!cache_get(cache, luaL_checkstring(L, 2), &o))
 		return 0;
-	value_from_json(L, o.bytes, o.len);
+	size_t len;
+	const char *text = cache_read(cache, &o, &len);
+	value_from_json(L, text, len);
 	return 1;
 }
 
 static int l_raw(lua_State *L)
 {
+	struct cache *cache = check_watch(L)->cache;
 	struct cache_object o;
-	if (!cache_get(check_watch(L)->cache, luaL_checkstring(L, 2), &o))
+	if (!cache_get(cache, luaL_checkstring(L, 2), &o))
 		return 0;
-	lua_pushlstring(L, o.bytes, o.len);
+	size_t len;
+	const char *text = cache_read(cache, &o, &len);
+	lua_pushlstring(L, text, len);
 	transfer_push_raw(L, -1);
 	return 1;
 }
 
 static int l_content(lua_State *L)
 {
+	struct cache *cache = check_watch(L)->cache;
 	struct cache_object o;
-	if (!cache_get(check_watch(L)->cache, luaL_checkstring(L, 2), &o))
+	if (!cache_get(cache, luaL_checkstring(L, 2), &o))
 		return 0;
-	lua_pushinteger(L, (lua_Integer)cache_content(&o));
+	lua_pushinteger(L, (lua_Integer)cache_content(cache, &o));
 	return 1;
 }
 

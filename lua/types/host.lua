@@ -206,7 +206,7 @@ local watch = {}
 function watch:synced() end          -- bool
 ---(waits) until synced or timeout (seconds): bool
 function watch:wait_synced(timeout) end
----nil, or an object handle for this moment: {key=, uid=, version=, generation=, deleting=, ours=, indexes={}, bytes=string}
+---nil, or an object handle for this moment: {key=, uid=, version=, generation=, deleting=, ours=, indexes={}}
 function watch:get(key) end
 ---Decoded value of the object, or nil.
 function watch:read(key) end

@@ -163,6 +163,11 @@ local function uids(namespace)
   return map
 end
 
+-- `text` with every `from` as `to`, both taken literally (a namespace has dashes, which are magic in a pattern).
+local function replaced(text, from, to)
+  return (text:gsub(from:gsub("%p", "%%%0"), (to:gsub("%%", "%%%%"))))
+end
+
 -- The recorded requests, as they would be for the objects of another namespace.
 local function retarget(record, from, to, path)
   local new = {}
@@ -175,10 +180,10 @@ local function retarget(record, from, to, path)
     else
       flying = flying + 1
       most = math.max(most, flying)
-      request.path = request.path:gsub("/namespaces/" .. from .. "/", "/namespaces/" .. to .. "/")
+      request.path = replaced(request.path, "/namespaces/" .. from .. "/", "/namespaces/" .. to .. "/")
       if request.body then
         local body = request.body:gsub("%x+%-%x+%-%x+%-%x+%-%x+", function(uid) return old[uid] and new[old[uid]] end)
-        body = json.decode((body:gsub('"namespace":"' .. from .. '"', '"namespace":"' .. to .. '"')))
+        body = json.decode(replaced(body, '"namespace":"' .. from .. '"', '"namespace":"' .. to .. '"'))
         body.metadata.resourceVersion = nil -- of another object's history
         if not old[body.metadata.uid] and request.path:find("/status", 1, true) == nil then body.metadata.uid = nil end
         request.body = json.encode(body)
