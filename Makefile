@@ -55,7 +55,7 @@ $(B)/spec/bench/replay: $(B)/spec/bench/replay.o $(B)/libmoonphase.a
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 .SECONDARY:
 
-run: build/moonphase ## a control plane, the operator, the samples; ONCE=1 walks the lifecycle and ends
+run: build/moonphase ## a simulated cluster (CLUSTER=kube: a real one), the operator, the samples; ONCE=1 walks the lifecycle
 	@spec/run-cluster $(if $(ONCE),--once)
 
 test: build/moonphase $(TESTS) ## everything: C unit tests, Lua specs, the lifecycle on a real control plane
@@ -69,7 +69,7 @@ asan: ## the C tests and Lua specs under AddressSanitizer and UBSan
 build-tests: $(B)/moonphase $(TESTS)
 
 valgrind: build/moonphase $(TESTS) ## the C tests under valgrind
-	@WRAP="valgrind -q --error-exitcode=9 --leak-check=full --trace-children=yes" spec/run-tests --host-only $(TESTS)
+	@MOONPHASE_SLOW=1 WRAP="valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --max-threads=4000" spec/run-tests --host-only $(TESTS)
 
 fuzz: build/.deps ## each fuzz target for SECONDS (default 30)
 	@spec/fuzz/run $(or $(SECONDS),30)

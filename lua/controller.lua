@@ -23,6 +23,18 @@ local WORKERS = 32
 local BURST_SECONDS = 0.05
 local TROUBLE_SECONDS = 600
 
+-- By name: requests and keys come in the same order in every process.
+local function sorted(map)
+  local names = {}
+  for name in pairs(map or {}) do names[#names + 1] = name end
+  table.sort(names)
+  local i = 0
+  return function()
+    i = i + 1
+    return names[i], map and map[names[i]]
+  end
+end
+
 -- A child is replaced at most every ten minutes; more would be a fight with the server.
 local function replacement_budget()
   local used = {}
@@ -166,7 +178,7 @@ end
 function M:start_watches()
   local object_indexes = {}
   for name, input in pairs(self.declaration.inputs or {}) do object_indexes[name] = { input.by } end
-  for name, kind in pairs(self.declaration.inputs or {}) do
+  for name, kind in sorted(self.declaration.inputs) do
     local namespace = kind.namespace and (self.settings[kind.namespace] or self.catalog_namespace)
     if namespace == "" then namespace = self.catalog_namespace end
     self.inputs[name] = { declaration = kind, informers = informers.start(self.cluster, kind, namespace and { namespace } or self.namespaces, {
@@ -180,11 +192,11 @@ function M:start_watches()
       on_change = function(key, _, before, after, first) self:parent_changed(key, before, after, first) end,
     })
   end
-  for name, kind in pairs(self.declaration.children) do
+  for name, kind in sorted(self.declaration.children) do
     self.children[name] = following(kind)
     self.by_kind[kind.kind] = self.children[name]
   end
-  for name, kind in pairs(self.declaration.watches or {}) do self.watches[name] = following(kind) end
+  for name, kind in sorted(self.declaration.watches) do self.watches[name] = following(kind) end
   self.objects = informers.start(self.cluster, self.kind, self.namespaces, {
     indexes = object_indexes, on_trouble = trouble_of(self.kind),
     on_change = function(key, _, _, _, first)
@@ -197,9 +209,9 @@ end
 function M:all_informers()
   local list = { self.objects }
   for _, set in ipairs { self.children, self.watches } do
-    for _, informer in pairs(set) do list[#list + 1] = informer end
+    for _, informer in sorted(set) do list[#list + 1] = informer end
   end
-  for _, input in pairs(self.inputs) do list[#list + 1] = input.informers end
+  for _, input in sorted(self.inputs) do list[#list + 1] = input.informers end
   return list
 end
 
@@ -261,7 +273,7 @@ function M:work(key)
       self.metrics.total:add(1, name, next_look and "requeue_after" or "success")
       if next_look then self.queue:add_after(key, next_look) end
       if not self.stopping and self.objects:get(key) then
-        self.queue:add_after(key, self.resync * (0.9 + 0.1 * math.random()), true)
+        self.queue:add_after(key, self.resync * (0.9 + 0.1 * loop.random()), true)
       end
     end
   end
@@ -273,7 +285,7 @@ end
 
 -- An input that nothing was known of answers now: whoever was decided without it is decided again.
 function M:await_inputs()
-  for _, input in pairs(self.inputs) do
+  for _, input in sorted(self.inputs) do
     if not input.informers:synced() then
       loop.spawn(function()
         if not input.informers:wait_synced() or self.stopping then return end
@@ -292,7 +304,7 @@ function M:run()
   end
   log.info("caches are complete", { objects = #self.objects:keys() })
   -- give the catalogue a moment: a start that decides before it would only decide twice
-  for _, input in pairs(self.inputs) do input.informers:wait_synced(2) end
+  for _, input in sorted(self.inputs) do input.informers:wait_synced(2) end
   self.ready = true
   self:await_inputs()
   self.metrics.workers:set(self.workers, self.name)

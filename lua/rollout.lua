@@ -127,8 +127,11 @@ end
 
 -- One at a time: who is woken takes the place, or passes and leaves it to the next.
 function M:advance()
-  local key = next(self.held)
-  if key == nil or self.stopped or self.moving_count >= self.budget then return end
+  if next(self.held) == nil or self.stopped or self.moving_count >= self.budget then return end
+  local key
+  for name in pairs(self.held) do -- the first by name, so that a run can be repeated
+    if not key or name < key then key = name end
+  end
   self.held[key] = nil
   self.world:add(key)
 end

@@ -158,6 +158,42 @@ void clock_virtual_advance(struct clock *c, uint64_t ms)
 	c->virtual_now_ms = end;
 }
 
+void clock_virtual_set(struct clock *c, uint64_t now_ms)
+{
+	if (now_ms > c->virtual_now_ms)
+		c->virtual_now_ms = now_ms;
+}
+
+size_t clock_count_due(const struct clock *c)
+{
+	uint64_t now = clock_now_ms(c);
+	size_t count = 0;
+	for (size_t i = 0; i < c->count; i++)
+		count += c->heap[i]->due_ms <= now;
+	return count;
+}
+
+void clock_fire_due(struct clock *c, size_t which)
+{
+	uint64_t now = clock_now_ms(c);
+	const struct clock_timer *before = NULL;
+	struct clock_timer *t = NULL;
+	for (; which > 0; which--, before = t) {
+		t = NULL;
+		for (size_t i = 0; i < c->count; i++) {
+			struct clock_timer *at = c->heap[i];
+			if (at->due_ms <= now && (before == NULL || earlier(before, at)) && (t == NULL || earlier(at, t)))
+				t = at;
+		}
+		if (t == NULL)
+			return;
+	}
+	if (t == NULL)
+		return;
+	remove_at(c, t->slot - 1);
+	t->fire(t);
+}
+
 void clock_deinit(struct clock *c)
 {
 	for (size_t i = 0; i < c->count; i++)

@@ -64,6 +64,12 @@ void clock_init_real(struct clock *c);
 void clock_init_virtual(struct clock *c, int64_t wall_epoch_ms);
 /* Advance by `ms`, firing each timer at its own instant on the way. */
 void clock_virtual_advance(struct clock *c, uint64_t ms);
+/* Stand at `now_ms` (never earlier than now) without firing what is due: clock_run_due or clock_fire_due does that. */
+void clock_virtual_set(struct clock *c, uint64_t now_ms);
+/* How many timers are due now, and firing one of them (1 to that number, in their usual order): for a driver that
+ * tries every order. */
+size_t clock_count_due(const struct clock *c);
+void clock_fire_due(struct clock *c, size_t which);
 /* Frees the heap; armed timers are forgotten. */
 void clock_deinit(struct clock *c);
 

@@ -1,8 +1,12 @@
-/* The HTTP server side (health, metrics, control socket; webhooks later): libmicrohttpd on the
- * loop. HTTP/1.1, bounded: connections, header and body sizes, idle time. */
+/* The HTTP server side (health, metrics, control socket; webhooks; the simulated cluster): libmicrohttpd
+ * on the loop. HTTP/1.1, bounded: connections, header and body sizes, idle time, what a slow reader may
+ * leave unread.
+ *
+ * A call is answered exactly once: whole, by http_reply, or piece by piece, by http_stream_begin. */
 #ifndef MOONPHASE_HTTP_SERVER_H
 #define MOONPHASE_HTTP_SERVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -10,8 +14,9 @@
 #include "loop/loop.h"
 
 struct http_server;
+struct http_stream;
 
-/* One request, whole. Valid until http_reply; the handler may keep it and answer later. */
+/* One request, whole. Valid until it is answered; the handler may keep it and answer later. */
 struct http_call {
 	const char *method;
 	const char *path;       /* decoded, without the query */
@@ -26,8 +31,10 @@ struct http_server_options {
 	                         * stale socket (nobody answers) is replaced; a live one is an error. */
 	const char *cert_pem, *key_pem; /* both: TLS */
 	size_t body_max;        /* 0: 1 MiB; more is answered with 413 */
+	const char *too_large;  /* the JSON body of that 413, which must live as long as the server; NULL: a line of text */
+	bool any_method;        /* the handler gets calls of every method; else unknown ones are answered with 405 */
 	unsigned connections_max; /* 0: 256 */
-	unsigned idle_timeout_s;  /* 0: 30 */
+	unsigned idle_timeout_s;  /* 0: 30; never ends a stream */
 	void (*on_call)(void *arg, struct http_call *c);
 	void *arg;
 };
@@ -37,10 +44,40 @@ struct http_server *http_server_open(struct loop *l, const struct http_server_op
 const char *http_server_address(const struct http_server *s);
 /* Answer a call, exactly once. Body and content type are copied. */
 void http_reply(struct http_call *c, int status, const char *content_type, const void *body, size_t len);
+/* One more header of the answer, before it is given. Texts that are no header are left out. */
+void http_call_add_header(struct http_call *c, const char *name, const char *value);
 /* A query argument of the call (decoded) or NULL; a request header (case-insensitive) or NULL. */
 const char *http_call_query(const struct http_call *c, const char *name);
 const char *http_call_header(const struct http_call *c, const char *name);
-/* Stop listening, answer what is open with 503, free. */
+/* Every query argument, in the order of the request; an argument without "=" has the value "". */
+void http_call_each_query(const struct http_call *c, void (*visit)(void *arg, const char *name, const char *value), void *arg);
+/* Stop listening, answer what is open with 503, end the streams, free. */
 void http_server_close(struct http_server *s);
+
+/* Why a stream ended by itself. */
+enum http_stream_end {
+	HTTP_STREAM_GONE,  /* the peer closed, or the connection broke */
+	HTTP_STREAM_SLOW,  /* the peer left more than the backlog unread */
+	HTTP_STREAM_CLOSED /* the server was closed */
+};
+
+struct http_stream_options {
+	int status;
+	const char *content_type; /* copied */
+	size_t backlog_max;       /* bytes that wait to be sent; 0: 4 MiB */
+	/* Exactly once, from the loop and never from inside a function of this header, unless http_stream_finish came
+	 * first. The stream is gone afterwards. */
+	void (*on_end)(void *arg, enum http_stream_end why);
+	void *arg;
+};
+
+/* Answer a call by a stream, in chunks (to a peer that speaks HTTP/1.0: until the connection closes). The call is the
+ * stream's from here on. NULL: nobody waits for the answer any more; on_end is not called then. */
+struct http_stream *http_stream_begin(struct http_call *c, const struct http_stream_options *o);
+/* Send these bytes (copied) as soon as the peer takes them. ERR_TOO_LARGE: the peer is too slow, the stream is being
+ * ended; ERR_CANCELLED: it ends already. on_end follows in both cases. */
+int http_stream_write(struct http_stream *s, const void *bytes, size_t len);
+/* The answer is complete once everything written is sent. The stream is no longer the caller's. */
+void http_stream_finish(struct http_stream *s);
 
 #endif

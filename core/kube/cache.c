@@ -204,6 +204,16 @@ void cache_list_abort(struct cache *c)
 	c->listing = false;
 }
 
+static int by_key(const void *a, const void *b)
+{
+	return strcmp(entry_key(*(const struct entry *const *)a), entry_key(*(const struct entry *const *)b));
+}
+
+void entries_sort(struct entry **entries, size_t count)
+{
+	qsort(entries, count, sizeof *entries, by_key);
+}
+
 /* What the list did not bring is gone, and so is what the overlay knows of it, as far as the list
  * is newer. */
 static void remove_unseen(struct cache *c, const char *version)
@@ -213,6 +223,7 @@ static void remove_unseen(struct cache *c, const char *version)
 	for (size_t i = 0; (e = table_next(&c->base, &i, e)) != NULL;)
 		if (e->seen != c->list_number)
 			gone[count++] = e;
+	entries_sort(gone, count);
 	for (size_t i = 0; i < count; i++) {
 		struct entry *passed = overlay_passed_by(c, entry_key(gone[i]), entry_uid(gone[i]), version, true);
 		history_drop(c, entry_key(gone[i]));

@@ -92,6 +92,8 @@ struct entry *table_next(const struct table *t, size_t *bucket, const struct ent
 /* cache.c: put `now` in the place of `was` (either may be NULL, and they may be the same), let the
  * overlay's entry `passed` (or NULL) go, tell if that changed what readers see, and free what left. */
 void cache_apply(struct cache *c, struct entry *was, struct entry *now, struct entry *passed);
+/* By key: who is told of several changes at once is told in an order that repeats. */
+void entries_sort(struct entry **entries, size_t count);
 
 /* cache_overlay.c: the overlay's entry of `key` that an event about uid at version outdates, or NULL. */
 struct entry *overlay_passed_by(const struct cache *c, const char *key, const char *uid, const char *version,

@@ -50,6 +50,7 @@ void overlay_settle(struct cache *c, bool all)
 	for (size_t i = 0; (e = table_next(&c->overlay, &i, e)) != NULL;)
 		if (all || is_passed(c, e))
 			passed[count++] = e;
+	entries_sort(passed, count);
 	for (size_t i = 0; i < count; i++) {
 		struct entry *below = table_find(&c->base, entry_key(passed[i]));
 		cache_apply(c, below, below, passed[i]);

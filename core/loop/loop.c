@@ -25,43 +25,13 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
-#include <uv.h>
 
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "loop/loop_internal.h"
 
-#define SIGNALS_MAX 8
 #define OPEN_FILES_WANTED 65536
 #define LONG_US 10000
-
-struct loop_signal {
-	uv_signal_t handle;
-	void (*on_signal)(void *arg, int number);
-	void *arg;
-};
-
-struct task_list {
-	struct loop_task *first, *last;
-};
-
-struct loop {
-	uv_loop_t uv;
-	uv_timer_t timer;
-	uv_prepare_t before_poll; /* also keeps uv_run from returning */
-	uv_check_t edge;
-	uv_idle_t hurry;
-	struct loop_signal signals[SIGNALS_MAX];
-	size_t signal_count;
-	struct clock clock;
-	uint64_t armed_for_ms; /* what `timer` is armed for; CLOCK_NEVER: it is not */
-	struct task_list waiting, draining;
-	struct loop_turns turns;
-	uint64_t edge_ns, edge_idle_ns, edge_cpu_ns;
-	size_t works; /* on worker threads */
-	const bool *until; /* of loop_run_until */
-	bool late;         /* its limit has passed */
-	bool running, stopped;
-};
 
 static void tasks_add(struct task_list *list, struct loop_task *t)
 {
@@ -109,7 +79,8 @@ void loop_defer(struct loop *l, struct loop_task *t)
 		return;
 	t->waiting = true;
 	tasks_add(&l->waiting, t);
-	uv_idle_start(&l->hurry, on_hurry);
+	if (!l->is_virtual)
+		uv_idle_start(&l->hurry, on_hurry);
 }
 
 void loop_undefer(struct loop *l, struct loop_task *t)
@@ -121,7 +92,7 @@ void loop_undefer(struct loop *l, struct loop_task *t)
 		tasks_remove(&l->draining, t);
 }
 
-static void drain(struct loop *l)
+void loop_drain(struct loop *l)
 {
 	l->draining = l->waiting;
 	l->waiting = (struct task_list){NULL, NULL};
@@ -131,7 +102,7 @@ static void drain(struct loop *l)
 		t->waiting = false;
 		t->run(t);
 	}
-	if (l->waiting.first == NULL)
+	if (l->waiting.first == NULL && !l->is_virtual)
 		uv_idle_stop(&l->hurry);
 }
 
@@ -169,7 +140,7 @@ static void on_edge(uv_check_t *handle)
 {
 	struct loop *l = handle->data;
 	measure(l);
-	drain(l);
+	loop_drain(l);
 }
 
 static void on_timer(uv_timer_t *handle)
@@ -272,6 +243,10 @@ void loop_free(struct loop *l)
 {
 	if (l == NULL)
 		return;
+	if (l->is_virtual) {
+		loop_free_virtual(l);
+		return;
+	}
 	/* Deferred tasks may be what closes the last handles; a task that defers itself for ever
 	 * is not waited for. */
 	l->running = true;
@@ -296,8 +271,9 @@ void loop_free(struct loop *l)
 
 static void enter(struct loop *l)
 {
-	if (l->running) {
-		fprintf(stderr, "moonphase: the event loop was run from inside itself\n");
+	if (l->running || l->is_virtual) {
+		fprintf(stderr, "moonphase: %s\n", l->is_virtual ? "a loop on virtual time cannot wait for events" :
+			"the event loop was run from inside itself");
 		abort();
 	}
 	l->running = true;
@@ -342,7 +318,8 @@ bool loop_run_until(struct loop *l, const bool *flag, uint64_t limit_ms)
 void loop_stop(struct loop *l)
 {
 	l->stopped = true;
-	uv_stop(&l->uv);
+	if (!l->is_virtual)
+		uv_stop(&l->uv);
 }
 
 struct clock *loop_clock(struct loop *l)
@@ -396,6 +373,10 @@ static void on_work_done(uv_work_t *request, int status)
 
 void loop_work(struct loop *l, void (*work)(void *arg), void (*done)(void *arg), void *arg)
 {
+	if (l->is_virtual) {
+		loop_work_virtual(l, work, done, arg);
+		return;
+	}
 	struct work *w = xmalloc(sizeof *w);
 	*w = (struct work){.loop = l, .work = work, .done = done, .arg = arg};
 	w->request.data = w;

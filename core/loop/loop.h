@@ -68,6 +68,18 @@ void loop_turns_reset(struct loop *l);
 /* Handles that are open and not ours (0 after everything was closed): for tests. */
 size_t loop_open_handles(const struct loop *l);
 
+/* A loop on virtual time, for the simulated cluster and the checker: deferred tasks and a clock that stands still
+ * until its user moves it (clock_virtual_set, clock_run_due), and nothing of the machine: no signals, sockets, processes
+ * or folders (asking for these is the caller's mistake). loop_work does its work at once and tells at the
+ * next turn. `now_ms` and `wall_ms` are what the clock says at first. Its turns are run by its user, which
+ * may happen inside a turn of another loop; loop_free frees it. */
+struct loop *loop_new_virtual(uint64_t now_ms, int64_t wall_ms);
+bool loop_is_virtual(const struct loop *l);
+/* Run what was deferred before this call; whether there was anything. Never from inside itself (that aborts). */
+bool loop_turn(struct loop *l);
+/* Whether a deferred task waits. */
+bool loop_is_busy(const struct loop *l);
+
 /* For core/http alone. */
 struct uv_loop_s *loop_uv(struct loop *l);
 

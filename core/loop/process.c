@@ -207,6 +207,10 @@ static void init_pipe(struct process *p, uv_pipe_t *pipe)
 static int spawn(struct process *p, const struct process_options *o)
 {
 	uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE}};
+	if (p->input == NULL && o->inherit_input) {
+		stdio[0].flags = UV_INHERIT_FD;
+		stdio[0].data.fd = 0;
+	}
 	if (p->input != NULL) {
 		init_pipe(p, &p->in);
 		stdio[0].flags = UV_CREATE_PIPE | UV_READABLE_PIPE;

@@ -19,6 +19,7 @@ struct process_options {
 	size_t output_max;         /* of each of stdout and stderr; more ends the process with an error; 0: 1 MiB */
 	uint64_t timeout_ms;       /* 0: none; then SIGTERM, and SIGKILL 2 s later */
 	int inherit_output;        /* 1: the child writes to our stdout and stderr */
+	int inherit_input;         /* 1: and, without `input`, reads our stdin */
 };
 
 struct process_result {

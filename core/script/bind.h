@@ -28,11 +28,24 @@ int bind_open_log(lua_State *L);
 int bind_open_metrics(lua_State *L);
 int bind_open_yaml(lua_State *L);
 int bind_open_digest(lua_State *L);
+/* loop.virtual: bind_virtual.c. */
+int bind_virtual(lua_State *L);
+void bind_open_virtual(lua_State *L);
 /* cluster:watch, a method of bind_kube.c's clusters. */
 #define CLUSTER_CLASS "moonphase.cluster"
 int bind_cluster_watch(lua_State *L);
 void bind_open_watch(lua_State *L);
 struct cluster *bind_check_cluster(lua_State *L, int index);
+
+/* http.serve and what its calls become. */
+int bind_serve(lua_State *L);
+void bind_open_serve(lua_State *L);
+struct http_call;
+/* Answer this call by a stream as the options at `index` say; push it, or nil and a text. */
+int bind_stream(lua_State *L, int index, struct http_call *call);
+/* Raise if the options at `index` are no options of a stream. */
+void bind_stream_check(lua_State *L, int index);
+void bind_open_stream(lua_State *L);
 
 /* A class: a metatable of this name whose __index is its methods; __gc may be NULL. Leaves nothing. */
 void bind_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc);

@@ -5,6 +5,7 @@
 #include "base/xalloc.h"
 #include "kube/cluster.h"
 #include "script/bind.h"
+#include "script/memory_net.h"
 #include "script/task.h"
 #include "script/value.h"
 
@@ -14,6 +15,7 @@
 struct cluster_box {
 	struct host_resource resource;
 	struct cluster *cluster;
+	struct transport *memory; /* of a handler; else NULL */
 };
 
 static void close_cluster(struct host_resource *r)
@@ -22,6 +24,8 @@ static void close_cluster(struct host_resource *r)
 	host_resource_remove(r);
 	cluster_free(box->cluster);
 	box->cluster = NULL;
+	memory_transport_free(box->memory);
+	box->memory = NULL;
 }
 
 static int cluster_collect(lua_State *L)
@@ -37,40 +41,81 @@ struct cluster *bind_check_cluster(lua_State *L, int index)
 	return box->cluster;
 }
 
-static int l_open(lua_State *L)
+/* The cluster behind a handler has no address and asks nobody who we are. */
+static void memory_config(lua_State *L, struct kube_config *config)
 {
-	static const char *const known[] = {"kubeconfig", "context", NULL};
+	config->source = xstrdup("a handler in this process");
+	config->context = xstrdup("memory");
+	config->server = xstrdup("http://memory");
+	config->namespace_ = xstrdup(opt_text(L, 1, "namespace", "default"));
+}
+
+static int load_config(lua_State *L, struct kube_config *config, struct err *e)
+{
 	struct kube_config_options wanted = {NULL, NULL};
-	struct host *h = host_of(L);
-	struct err e = {0};
-	if (!lua_isnoneornil(L, 1)) {
-		opt_check(L, 1, "kube.open", known);
+	if (!lua_isnil(L, 1)) {
 		wanted.path = opt_text(L, 1, "kubeconfig", NULL);
 		wanted.context = opt_text(L, 1, "context", NULL);
 	}
-	if (!h->transport)
-		luaL_error(L, "kube.open: this host has no HTTP client");
-	struct cluster_box *box = lua_newuserdatauv(L, sizeof *box, 1);
-	memset(box, 0, sizeof *box);
-	luaL_setmetatable(L, CLUSTER_CLASS);
-	struct kube_config *config = xcalloc(1, sizeof *config);
-	if (kube_config_load(&wanted, config, &e) != 0) {
-		kube_config_deinit(config);
-		free(config);
-		return bind_fail(L, &e);
-	}
-	struct cluster_options o = {.clock = h->clock, .transport = h->transport, .loop = h->loop, .config = config};
-	box->cluster = cluster_new(&o, &e);
-	if (!box->cluster)
-		return bind_fail(L, &e);
-	host_resource_add(h, &box->resource, close_cluster);
-	config = (struct kube_config *)(uintptr_t)cluster_config(box->cluster);
+	return kube_config_load(&wanted, config, e);
+}
+
+/* Whether there is a handler, which stays on the stack then. Checks the options. */
+static bool read_handler(lua_State *L)
+{
+	static const char *const known[] = {"kubeconfig", "context", "handler", "namespace", NULL};
+	if (lua_isnoneornil(L, 1))
+		return false;
+	opt_check(L, 1, "kube.open", known);
+	bool named = opt_text(L, 1, "kubeconfig", NULL) || opt_text(L, 1, "context", NULL);
+	const char *namespace = opt_text(L, 1, "namespace", NULL);
+	bool in_memory = opt_function(L, 1, "handler");
+	if (in_memory && named)
+		luaL_error(L, "kube.open: a handler takes the place of kubeconfig and context");
+	if (!in_memory && namespace)
+		luaL_error(L, "kube.open: namespace goes with a handler; else it is the context's");
+	return in_memory;
+}
+
+static void set_cluster_fields(lua_State *L, const struct kube_config *config)
+{
 	lua_newtable(L);
 	set_text(L, "server", config->server);
 	set_text(L, "namespace", config->namespace_);
 	set_text(L, "context", config->context);
 	set_text(L, "source", config->source);
 	lua_setiuservalue(L, -2, 1);
+}
+
+static int l_open(lua_State *L)
+{
+	struct host *h = host_of(L);
+	struct err e = {0};
+	lua_settop(L, 1);
+	bool in_memory = read_handler(L); /* at 2 */
+	if (!in_memory)
+		host_need_machine(L, "kube.open without a handler");
+	if (!in_memory && !h->transport)
+		luaL_error(L, "kube.open: this host has no HTTP client");
+	struct cluster_box *box = lua_newuserdatauv(L, sizeof *box, 1);
+	memset(box, 0, sizeof *box);
+	luaL_setmetatable(L, CLUSTER_CLASS);
+	struct kube_config *config = xcalloc(1, sizeof *config);
+	if (in_memory) {
+		memory_config(L, config);
+		box->memory = memory_transport_new(L, 2);
+	} else if (load_config(L, config, &e) != 0) {
+		kube_config_deinit(config);
+		free(config);
+		return bind_fail(L, &e);
+	}
+	struct cluster_options o = {.clock = h->realm->clock, .transport = in_memory ? box->memory : h->transport,
+		.loop = in_memory ? NULL : h->loop, .config = config};
+	box->cluster = cluster_new(&o, &e);
+	if (!box->cluster)
+		return bind_fail(L, &e);
+	host_resource_add(h, &box->resource, close_cluster);
+	set_cluster_fields(L, cluster_config(box->cluster));
 	return 1;
 }
 

@@ -35,13 +35,19 @@ static int l_sleep(lua_State *L)
 
 static int l_now(lua_State *L)
 {
-	lua_pushnumber(L, (lua_Number)clock_now_ms(host_of(L)->clock) / 1000);
+	lua_pushnumber(L, (lua_Number)clock_now_ms(host_of(L)->realm->clock) / 1000);
 	return 1;
 }
 
 static int l_wall_ms(lua_State *L)
 {
-	lua_pushinteger(L, clock_wall_ms(host_of(L)->clock));
+	lua_pushinteger(L, clock_wall_ms(host_of(L)->realm->clock));
+	return 1;
+}
+
+static int l_random(lua_State *L)
+{
+	lua_pushnumber(L, (lua_Number)(host_random(host_of(L)->realm) >> 11) * 0x1p-53);
 	return 1;
 }
 
@@ -143,6 +149,7 @@ static int l_on_signal(lua_State *L)
 {
 	const char *name = luaL_checkstring(L, 1);
 	luaL_checktype(L, 2, LUA_TFUNCTION);
+	host_need_machine(L, "loop.on_signal");
 	struct signal *s = signals, *end = s + sizeof signals / sizeof *signals;
 	while (s < end && strcmp(s->name, name) != 0)
 		s++;
@@ -202,6 +209,7 @@ static int l_watch_path(lua_State *L)
 	luaL_checktype(L, 2, LUA_TFUNCTION);
 	struct host *h = host_of(L);
 	struct err e = {0};
+	host_need_machine(L, "loop.watch_path");
 	struct path_watch *p = lua_newuserdatauv(L, sizeof *p, 0);
 	memset(p, 0, sizeof *p);
 	p->host = h;
@@ -233,7 +241,9 @@ static const luaL_Reg loop_functions[] = {
 	{"sleep", l_sleep},
 	{"now", l_now},
 	{"wall_ms", l_wall_ms},
+	{"random", l_random},
 	{"event", l_event},
+	{"virtual", bind_virtual},
 	{"turns", l_turns},
 	{"on_signal", l_on_signal},
 	{"exit", l_exit},
@@ -244,6 +254,7 @@ static const luaL_Reg loop_functions[] = {
 int bind_open_loop(lua_State *L)
 {
 	host_open_task(L);
+	bind_open_virtual(L);
 	bind_class(L, EVENT_CLASS, event_methods, NULL);
 	bind_class(L, PATH_CLASS, path_methods, NULL);
 	luaL_newlib(L, loop_functions);

@@ -228,7 +228,7 @@ static int load_in_background(lua_State *L, const struct policy_options *o)
 	struct loading *l = host_wait_new(L, sizeof *l, &loading_kind);
 	l->job = new_job(o);
 	l->job->waiting = l;
-	loop_work(host_of(L)->loop, job_work, job_done, l->job);
+	loop_work(host_of(L)->realm->loop, job_work, job_done, l->job);
 	return host_await(L, &l->wait);
 }
 

@@ -98,9 +98,10 @@ static const char **read_env(lua_State *L)
 /* The options at 1. What it pushed stays until the process is started. */
 static struct process_options read_options(lua_State *L, const char *what)
 {
-	static const char *const known[] = {"argv", "env", "input", "timeout", "directory", "inherit", NULL};
+	static const char *const known[] = {"argv", "env", "input", "timeout", "directory", "inherit", "stdin", NULL};
 	struct process_options o = {.output_max = OUTPUT_MAX};
 	size_t words;
+	host_need_machine(L, what);
 	opt_check(L, 1, what, known);
 	lua_settop(L, 1);
 	o.argv = opt_list(L, 1, "argv", &words);
@@ -111,6 +112,7 @@ static struct process_options read_options(lua_State *L, const char *what)
 	o.input = opt_bytes(L, 1, "input", &o.input_len);
 	o.timeout_ms = opt_ms(L, 1, "timeout", 0);
 	o.inherit_output = opt_bool(L, 1, "inherit");
+	o.inherit_input = opt_bool(L, 1, "stdin");
 	return o;
 }
 

@@ -6,7 +6,6 @@
  * the edge of the turn: it may come from inside a callback of the watch that it ends. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/xalloc.h"
 #include "kube/watch.h"
@@ -20,6 +19,7 @@
 struct watch_box {
 	struct host_resource resource;
 	struct host *host;
+	struct host_realm *realm; /* in which it runs */
 	struct watch *watch; /* NULL: stopped */
 	struct cache *cache;
 	struct waiters synced;
@@ -138,7 +138,7 @@ static void close_watch(struct host_resource *r)
 {
 	struct watch_box *box = (struct watch_box *)r;
 	host_resource_remove(r);
-	loop_undefer(box->host->loop, &box->stop);
+	loop_undefer(box->realm->loop, &box->stop);
 	if (box->watch)
 		watch_stop(box->watch);
 	box->watch = NULL;
@@ -159,7 +159,7 @@ static int l_stop(lua_State *L)
 {
 	struct watch_box *box = luaL_checkudata(L, 1, WATCH_CLASS);
 	if (box->watch)
-		loop_defer(box->host->loop, &box->stop);
+		loop_defer(box->realm->loop, &box->stop);
 	return 0;
 }
 
@@ -219,6 +219,7 @@ static struct watch_box *new_box(lua_State *L)
 	struct watch_box *box = lua_newuserdatauv(L, sizeof *box, 1);
 	memset(box, 0, sizeof *box);
 	box->host = host_of(L);
+	box->realm = box->host->realm;
 	box->on_change = box->on_trouble = box->anchor = LUA_NOREF;
 	box->stop = (struct loop_task){.run = stop_now, .data = box};
 	luaL_setmetatable(L, WATCH_CLASS);
@@ -246,7 +247,7 @@ int bind_cluster_watch(lua_State *L)
 	static const char *const known[] = {"path", "api_version", "kind", "label_selector", "field_selector", "keep",
 		"drop", "indexes", "revisions", "name", "on_change", "on_trouble", NULL};
 	struct watch_options w = {.cluster = bind_check_cluster(L, 1), .synced = on_synced, .trouble = on_trouble};
-	struct cache_options o = {.clock = host_of(L)->clock};
+	struct cache_options o = {.clock = host_of(L)->realm->clock};
 	lua_settop(L, 2);
 	opt_check(L, 2, "cluster:watch", known);
 	w.path = need_text(L, 2, "path");
@@ -260,8 +261,7 @@ int bind_cluster_watch(lua_State *L)
 	int at = lua_gettop(L);
 	read_projection(L, &o.keep, &w.metadata_only);
 	read_indexes(L, box, &o);
-	if (getrandom(&w.seed, sizeof w.seed, GRND_NONBLOCK) < 0)
-		w.seed = clock_now_ms(o.clock);
+	w.seed = host_random(box->realm);
 	box->on_change = ref_function(L, "on_change");
 	box->on_trouble = ref_function(L, "on_trouble");
 	box->cache = w.cache = cache_new(&o);
@@ -458,7 +458,7 @@ static int l_stats(lua_State *L)
 	set_integer(L, "events", (lua_Integer)s.events);
 	set_integer(L, "bookmarks", (lua_Integer)s.bookmarks);
 	set_integer(L, "dropped", (lua_Integer)s.dropped);
-	lua_pushnumber(L, (lua_Number)(clock_now_ms(box->host->clock) - s.last_byte_ms) / 1000);
+	lua_pushnumber(L, (lua_Number)(clock_now_ms(box->realm->clock) - s.last_byte_ms) / 1000);
 	lua_setfield(L, -2, "last_byte_age");
 	set_bool(L, "streaming", s.streaming);
 	set_text(L, "error", s.last_error.code != 0 ? s.last_error.text : NULL);

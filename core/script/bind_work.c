@@ -15,8 +15,8 @@
 
 struct queue_box {
 	struct host_resource resource;
-	struct host *host;
-	struct queue *queue;
+	struct loop *loop; /* of the realm in which it was made */
+	struct queue *queue; /* NULL: closed with its realm */
 	struct waiters takers;
 	struct loop_task hand_out;
 	bool stopped;
@@ -44,14 +44,14 @@ static void hand_out(struct loop_task *t)
 static void on_ready(void *arg)
 {
 	struct queue_box *box = arg;
-	loop_defer(box->host->loop, &box->hand_out);
+	loop_defer(box->loop, &box->hand_out);
 }
 
 static void close_queue(struct host_resource *r)
 {
 	struct queue_box *box = (struct queue_box *)r;
 	host_resource_remove(r);
-	loop_undefer(box->host->loop, &box->hand_out);
+	loop_undefer(box->loop, &box->hand_out);
 	queue_free(box->queue);
 	box->queue = NULL;
 }
@@ -74,17 +74,20 @@ static int l_queue(lua_State *L)
 	}
 	struct queue_box *box = lua_newuserdatauv(L, sizeof *box, 0);
 	memset(box, 0, sizeof *box);
-	box->host = host_of(L);
+	struct host *h = host_of(L);
+	box->loop = h->realm->loop;
 	box->hand_out = (struct loop_task){.run = hand_out, .data = box};
 	luaL_setmetatable(L, QUEUE_CLASS);
-	box->queue = queue_new(box->host->clock, name, on_ready, box);
-	host_resource_add(box->host, &box->resource, close_queue);
+	box->queue = queue_new(h->realm->clock, name, on_ready, box);
+	host_resource_add(h, &box->resource, close_queue);
 	return 1;
 }
 
 static struct queue_box *check_queue(lua_State *L)
 {
-	return luaL_checkudata(L, 1, QUEUE_CLASS);
+	struct queue_box *box = luaL_checkudata(L, 1, QUEUE_CLASS);
+	luaL_argcheck(L, box->queue != NULL, 1, "the queue has gone with its realm");
+	return box;
 }
 
 static enum queue_priority priority(lua_State *L, int index)
@@ -160,7 +163,7 @@ static int l_take(lua_State *L)
 	struct queue_box *box = check_queue(L);
 	struct waiter *w = waiter_new_sized(L, sizeof(struct taker), &take_kind);
 	w->data = box;
-	loop_defer(box->host->loop, &box->hand_out);
+	loop_defer(box->loop, &box->hand_out);
 	return waiter_await(L, w, &box->takers, CLOCK_NEVER);
 }
 
@@ -168,7 +171,7 @@ static int l_done(lua_State *L)
 {
 	struct queue_box *box = check_queue(L);
 	queue_done(box->queue, luaL_checkstring(L, 2));
-	loop_defer(box->host->loop, &box->hand_out);
+	loop_defer(box->loop, &box->hand_out);
 	return 0;
 }
 
@@ -186,7 +189,7 @@ static int l_stop(lua_State *L)
 	struct queue_box *box = check_queue(L);
 	box->stopped = true;
 	queue_stop(box->queue);
-	loop_defer(box->host->loop, &box->hand_out);
+	loop_defer(box->loop, &box->hand_out);
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/xalloc.h"
 #include "script/bind.h"
@@ -126,14 +127,16 @@ static int open_all(lua_State *L)
 struct host *host_new(struct loop *l, const struct host_options *o)
 {
 	struct host *h = xcalloc(1, sizeof *h);
+	uint64_t seed;
+	if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) < 0)
+		seed = (uint64_t)clock_wall_ms(loop_clock(l));
+	host_realm_init(&h->own, h, l, seed);
+	h->realm = &h->own;
 	h->loop = l;
-	h->clock = loop_clock(l);
 	h->transport = o->transport;
 	h->lua_dir = o->lua_dir ? xstrdup(o->lua_dir) : NULL;
 	h->assets = o->assets;
 	h->asset_count = o->asset_count;
-	h->ready_end = &h->ready;
-	h->turn = (struct loop_task){.run = host_run_turn, .data = h};
 	host_rest_begin(h);
 	h->L = lua_newstate(allocate, h);
 	memcpy(lua_getextraspace(h->L), &h, sizeof h);
@@ -245,10 +248,9 @@ void host_free(struct host *h)
 {
 	if (!h)
 		return;
-	host_end_tasks(h);
+	host_end_tasks(&h->own);
 	host_rest_end(h);
-	while (h->resources)
-		h->resources->close(h->resources);
+	host_realm_end(&h->own);
 	host_end_children(h);
 	lua_close(h->L);
 	free(h->lua_dir);

@@ -21,13 +21,13 @@ static void on_quiet(struct clock_timer *t)
 	if (r->disturbed) {
 		r->disturbed = false;
 		r->cycles = 0;
-		clock_arm(h->clock, t, QUIET_MS);
+		clock_arm(h->own.clock, t, QUIET_MS);
 		return;
 	}
 	if (lua_gc(h->L, LUA_GCSTEP, 0))
 		r->cycles++;
 	if (r->cycles < CYCLES) {
-		clock_arm(h->clock, t, STEP_MS);
+		clock_arm(h->own.clock, t, STEP_MS);
 		return;
 	}
 	malloc_trim(0);
@@ -43,10 +43,10 @@ void host_rest_disturb(struct host *h)
 	struct host_rest *r = &h->rest;
 	r->disturbed = true;
 	if (!clock_is_armed(&r->timer))
-		clock_arm(h->clock, &r->timer, QUIET_MS);
+		clock_arm(h->own.clock, &r->timer, QUIET_MS);
 }
 
 void host_rest_end(struct host *h)
 {
-	clock_disarm(h->clock, &h->rest.timer);
+	clock_disarm(h->own.clock, &h->rest.timer);
 }

@@ -23,6 +23,7 @@
 
 struct host_task {
 	struct host *host;
+	struct host_realm *realm; /* may be gone once the task has ended */
 	lua_State *co;
 	int anchor; /* in the registry; LUA_NOREF when ended */
 	int args;   /* of the first resume */
@@ -46,28 +47,43 @@ struct host *host_of(lua_State *L)
 
 static void queue(struct host_task *t)
 {
-	struct host *h = t->host;
+	struct host_realm *r = t->realm;
 	if (t->queued)
 		return;
 	t->queued = true;
 	t->ready_next = NULL;
-	*h->ready_end = t;
-	h->ready_end = &t->ready_next;
-	loop_defer(h->loop, &h->turn);
+	*r->ready_end = t;
+	r->ready_end = &t->ready_next;
+	loop_defer(r->loop, &r->turn);
 }
 
 static void leave_queue(struct host_task *t)
 {
-	struct host *h = t->host;
+	struct host_realm *r = t->realm;
 	if (!t->queued)
 		return;
-	struct host_task **at = &h->ready;
+	struct host_task **at = &r->ready;
 	while (*at != t)
 		at = &(*at)->ready_next;
 	*at = t->ready_next;
-	if (h->ready_end == &t->ready_next)
-		h->ready_end = at;
+	if (r->ready_end == &t->ready_next)
+		r->ready_end = at;
 	t->queued = false;
+}
+
+/* Who is next: the first, or whom the realm's chooser names. */
+static struct host_task *next_ready(struct host_realm *r)
+{
+	struct host_task *t = r->ready;
+	if (!r->choose || !t || !t->ready_next)
+		return t;
+	size_t count = 0;
+	for (; t; t = t->ready_next)
+		count++;
+	size_t which = r->choose(r, "task", count, NULL, NULL);
+	for (t = r->ready; which > 0 && t->ready_next; which--)
+		t = t->ready_next;
+	return t;
 }
 
 /* --- the end of a task --- */
@@ -136,14 +152,19 @@ void host_task_cancel(struct host_task *t)
 
 /* --- running --- */
 
+/* A task may run the turns of a virtual realm: then another task runs inside it. */
 static void resume(struct host_task *t)
 {
 	struct host *h = t->host;
+	struct host_task *outer = h->current;
+	struct host_realm *outer_realm = h->realm;
 	int args = t->args, results = 0;
 	t->args = 0;
 	h->current = t;
-	int status = lua_resume(t->co, h->L, args, &results);
-	h->current = NULL;
+	h->realm = t->realm;
+	int status = lua_resume(t->co, outer ? outer->co : h->L, args, &results);
+	h->current = outer;
+	h->realm = outer_realm;
 	if (status != LUA_YIELD) {
 		end(t, status != LUA_OK);
 		return;
@@ -168,18 +189,26 @@ static uint64_t now_us(void)
 
 void host_run_turn(struct loop_task *turn)
 {
-	struct host *h = turn->data;
-	uint64_t until = now_us() + TURN_US;
+	struct host_realm *r = turn->data;
+	struct host *h = r->host;
+	bool is_own = r == &h->own; /* on virtual time the machine's time decides nothing */
+	uint64_t until = is_own ? now_us() + TURN_US : 0;
 	struct host_task *t;
-	host_rest_disturb(h);
-	while (!h->exiting && (t = h->ready) != NULL) {
+	if (is_own)
+		host_rest_disturb(h);
+	while (!h->exiting && (t = next_ready(r)) != NULL) {
 		leave_queue(t);
 		resume(t);
-		if (h->ready && now_us() >= until) {
-			loop_defer(h->loop, turn);
+		if (is_own && r->ready && now_us() >= until) {
+			loop_defer(r->loop, turn);
 			return;
 		}
 	}
+}
+
+bool host_task_is_current(const struct host_task *t)
+{
+	return t->host->current == t;
 }
 
 void host_exit(struct host *h, int status)
@@ -191,11 +220,11 @@ void host_exit(struct host *h, int status)
 	loop_stop(h->loop);
 }
 
-void host_end_tasks(struct host *h)
+void host_end_tasks(struct host_realm *r)
 {
-	while (h->alive)
-		host_task_cancel(h->alive);
-	loop_undefer(h->loop, &h->turn);
+	while (r->alive)
+		host_task_cancel(r->alive);
+	loop_undefer(r->loop, &r->turn);
 }
 
 /* --- making and waiting --- */
@@ -206,6 +235,7 @@ struct host_task *host_spawn(lua_State *L, int nargs)
 	struct host_task *t = lua_newuserdatauv(L, sizeof *t, 1);
 	memset(t, 0, sizeof *t);
 	t->host = h;
+	t->realm = h->realm;
 	t->args = nargs;
 	t->co = lua_newthread(L);
 	lua_setiuservalue(L, -2, 1);
@@ -216,11 +246,11 @@ struct host_task *host_spawn(lua_State *L, int nargs)
 	if (!lua_checkstack(t->co, nargs + 1))
 		luaL_error(L, "too many arguments for a task");
 	lua_xmove(L, t->co, nargs + 1);
-	t->next = h->alive;
-	t->link = &h->alive;
+	t->next = t->realm->alive;
+	t->link = &t->realm->alive;
 	if (t->next)
 		t->next->link = &t->next;
-	h->alive = t;
+	t->realm->alive = t;
 	queue(t);
 	return t;
 }
@@ -305,12 +335,13 @@ bool host_protect(struct host *h, lua_CFunction body, void *data, const char *wh
 
 void host_resource_add(struct host *h, struct host_resource *r, void (*close)(struct host_resource *r))
 {
+	struct host_resource **list = &h->realm->resources;
 	r->close = close;
-	r->next = h->resources;
-	r->link = &h->resources;
+	r->next = *list;
+	r->link = list;
 	if (r->next)
 		r->next->link = &r->next;
-	h->resources = r;
+	*list = r;
 }
 
 void host_resource_remove(struct host_resource *r)

@@ -49,20 +49,35 @@ struct host_rest {
 	bool disturbed;   /* a task ran since the timer was armed */
 };
 
-struct host {
+/* Where tasks live and what they opened: the host's own on the machine's loop, and those that loop.virtual makes
+ * (bind_virtual.c). A task, a watch, a queue, a sleep belong to the realm in which they were begun. */
+struct host_realm {
+	struct host *host;
 	struct loop *loop;
 	struct clock *clock; /* the loop's */
+	struct host_task *ready, **ready_end;   /* woken, in order */
+	struct host_task *alive;                /* every task that has not ended */
+	struct loop_task turn;
+	struct host_resource *resources;        /* newest first */
+	struct memory_net *net;                 /* exchanges in memory: bind_transport.c; made when first used */
+	uint64_t random;                        /* state of host_random */
+	/* Virtual realms: which of `count` things that could go on now goes first, from 0 on. Their names come from
+	 * `name(arg, i)`, may be NULL. Only asked when there are several. NULL: the first. */
+	size_t (*choose)(struct host_realm *r, const char *what, size_t count,
+		const char *(*name)(void *arg, size_t i), void *arg);
+};
+
+struct host {
+	struct host_realm own; /* on the machine's time */
+	struct host_realm *realm; /* to which what is called now belongs */
+	struct loop *loop; /* the machine's: own.loop */
 	struct transport *transport;
 	lua_State *L; /* the main thread: every callback starts here */
 	char *lua_dir;
 	const struct asset *assets;
 	size_t asset_count;
 	struct host_task *current;              /* running now, or NULL */
-	struct host_task *ready, **ready_end;   /* woken, in order */
-	struct host_task *alive;                /* every task that has not ended */
-	struct loop_task turn;
 	struct host_rest rest;
-	struct host_resource *resources;        /* newest first */
 	struct child *children;                 /* running processes: bind_process.c */
 	bool no_children;
 	size_t memory;
@@ -71,6 +86,15 @@ struct host {
 };
 
 struct host *host_of(lua_State *L);
+
+/* --- realms --- */
+void host_realm_init(struct host_realm *r, struct host *h, struct loop *l, uint64_t seed);
+/* End its tasks and close what it opened. The loop is its user's. */
+void host_realm_end(struct host_realm *r);
+/* A random number, from the realm's seed alone. */
+uint64_t host_random(struct host_realm *r);
+/* Raise unless the realm of now is on the machine's time; `what` is the function's name. */
+void host_need_machine(lua_State *L, const char *what);
 
 /* --- tasks --- */
 /* Make a task of the function and its `nargs` arguments on top of L (popped), to be started on the next
@@ -81,9 +105,10 @@ struct host_task *host_spawn(lua_State *L, int nargs);
  * itself; else it is logged, unless somebody joins the task. May not raise. */
 void host_task_on_end(struct host_task *t, bool (*ended)(void *arg, lua_State *co, bool failed), void *arg);
 void host_task_cancel(struct host_task *t);
-void host_end_tasks(struct host *h);
+void host_end_tasks(struct host_realm *r);
 void host_end_children(struct host *h); /* runs the loop until they have ended */
-void host_run_turn(struct loop_task *turn); /* what host->turn runs */
+void host_run_turn(struct loop_task *turn); /* what a realm's turn runs */
+bool host_task_is_current(const struct host_task *t);
 void host_exit(struct host *h, int status);
 int host_open_task(lua_State *L); /* the metatable */
 /* rest.c: once, early; a task is about to run; no more. */
@@ -134,7 +159,7 @@ struct host_resource {
 	struct host_resource *next, **link;
 	void (*close)(struct host_resource *r); /* once; removes itself */
 };
-/* Newer resources are closed first when the host goes. Memory of `r` lies in a userdata or on the heap. */
+/* Newer resources are closed first when the realm to which they belong (that of now) goes. Memory of `r` lies in a userdata or on the heap. */
 void host_resource_add(struct host *h, struct host_resource *r, void (*close)(struct host_resource *r));
 /* Idempotent. */
 void host_resource_remove(struct host_resource *r);

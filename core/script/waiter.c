@@ -65,7 +65,7 @@ struct waiter *waiter_new(lua_State *L, const struct host_wait_kind *kind)
 struct waiter *waiter_new_sized(lua_State *L, size_t size, const struct host_wait_kind *kind)
 {
 	struct waiter *w = host_wait_new(L, size, kind);
-	w->timer.data = host_of(L)->clock;
+	w->timer.data = host_of(L)->realm->clock;
 	w->timer.fire = on_timeout;
 	return w;
 }

@@ -15,6 +15,7 @@ local SPEC = {
   { "policies", "DIR", "policies from a folder in place of the built-in ones" },
   { "settings", "FILE", "settings over those of the policies, key by key" },
   { "env-file", "FILE", "NAME=value lines, as if they were in the environment" },
+  { "sandbox", nil, "start a simulated cluster and serve that" },
   { "dry-run", nil, "decide and say what would be written, write nothing" },
   { "http-addr", "ADDR", "health and metrics (default 127.0.0.1:0; \"\" for none)" },
   { "control-socket", "PATH", "a Unix socket that explain asks" },
@@ -26,6 +27,24 @@ local SPEC = {
 }
 
 local STOP_SECONDS = 25
+
+-- A simulated cluster in this process, with our CRDs and the namespaces to serve; o then leads to it.
+local function start_sandbox(o, state)
+  local sandbox, why = require("sandbox.start").start { crds = true, namespaces = o.namespace }
+  if not sandbox then options.fail(1, "--sandbox: " .. why) end
+  local folder = assert(fs.temporary())
+  o.kubeconfig = folder .. "/kubeconfig"
+  assert(fs.write(o.kubeconfig, sandbox:kubeconfig(o.namespace[1])))
+  state.sandbox, state.sandbox_folder = sandbox, folder
+  log.info("a simulated cluster is there, and goes with this process", { server = sandbox.url, kubeconfig = o.kubeconfig })
+end
+
+local function end_sandbox(state)
+  if not state.sandbox then return end
+  state.sandbox:close()
+  fs.remove(state.sandbox_folder .. "/kubeconfig")
+  fs.remove(state.sandbox_folder)
+end
 
 local function open_cluster(o)
   local cluster, why = kube.open { kubeconfig = o.kubeconfig, context = o.context }
@@ -109,6 +128,7 @@ local function stop(state)
   local clean = not state.controller or state.controller:stop(STOP_SECONDS)
   if not clean then log.warn("some reconciles did not end in time", { seconds = STOP_SECONDS }) end
   for _, server in ipairs(state.servers) do server:close() end
+  end_sandbox(state)
   log.info("stopped")
   loop.exit(0)
 end
@@ -153,6 +173,9 @@ local function check_usage(o)
   if o.all_namespaces and #o.namespace > 0 then
     options.fail(2, "--all-namespaces and --namespace exclude each other")
   end
+  if o.sandbox and (o.kubeconfig or o.context) then
+    options.fail(2, "--sandbox brings a cluster of its own: leave --kubeconfig and --context out")
+  end
   for _, name in ipairs(o.namespace) do
     if #name > 63 or not name:match("^[a-z0-9][a-z0-9-]*$") then options.fail(2, "--namespace: '" .. name .. "' is no name of a namespace") end
   end
@@ -174,8 +197,13 @@ return options.main(function(words)
   if not generation then options.fail(1, settings) end
   local declaration, why = contract.declaration(generation, "phdeployment")
   if not declaration then options.fail(1, why) end
-  local state = { cluster = open_cluster(o), generation = generation, settings = settings }
+  local state = { generation = generation, settings = settings }
+  if not o.sandbox then state.cluster = open_cluster(o) end
   open_servers(o, state)
+  if o.sandbox then -- after all that may be refused: it leaves a folder
+    start_sandbox(o, state)
+    state.cluster = open_cluster(o)
+  end
   local finish = function() loop.spawn(stop, state) end
   loop.on_signal("TERM", finish)
   loop.on_signal("INT", finish)

@@ -15,6 +15,15 @@ function loop.sleep(seconds) end
 function loop.now() end
 ---Wall clock in whole milliseconds since 1970. @return integer
 function loop.wall_ms() end
+---A number from 0 to less than 1, from the seed of the present virtual loop; else by chance. @return number
+function loop.random() end
+---A loop on virtual time inside this program: {seed=integer, wall_ms= at first, choose=function(what, count, names) -> 1..count}.
+---What runs in it (spawn) and everything that it opens (sleeps, events, queues, clusters with a handler, watches, timers)
+---lives on its clock, which stands still but for `advance`. What has to do with the machine (http, process, signals, folders,
+---kubeconfigs) raises in it. Order is repeatable: choose is asked where several could go on: "network" (names: what would
+---arrive), "task", "timer" (names is empty); without it the first in line goes. It must not wait. Every virtual loop must be closed.
+---@return virtual
+function loop.virtual(options) end
 ---A thing to wait on. A notify that nobody waits for is not kept. @return event
 function loop.event() end
 ---Microseconds of the longest turn so far and how many were over 10 ms, on the wall and (cpu) in processor time of the
@@ -27,6 +36,32 @@ function loop.on_signal(name, fn) end
 function loop.exit(status) end
 ---fn(), as a task, (at most once per 50 ms of quiet) after a change under path. @return path_watch|nil, string?
 function loop.watch_path(path, fn) end
+
+---@class virtual
+local virtual = {}
+---Start fn(...) in it, when it is next run. @return task
+function virtual:spawn(fn, ...) end
+---Do what can be done at this instant, at most `most` steps: turns of the loop, and deliveries of the network when no task can
+---go on. @return integer, boolean steps done, and whether nothing is left
+function virtual:settle(most) end
+---Only turns of the loop, no deliveries. @return integer how many
+function virtual:turn(most) end
+---Only one delivery: a request to its handler, an answer to who waits for it, what a stream has written. @return boolean
+function virtual:deliver() end
+---Whether tasks can go on, and whether the network has something to deliver. @return boolean, boolean
+function virtual:busy() end
+---Settle, and move time by so many milliseconds, each timer at its own instant, with all that follows. Raises when it goes in circles.
+function virtual:advance(ms) end
+---Move time by so many milliseconds, no further than to the next timer, and fire what is due then (one timer at a time if there
+---is a chooser: false while more are due). Nothing else: settle does what follows. @return boolean
+function virtual:tick(ms) end
+---Milliseconds until the next timer, nil if there is none. @return integer?
+function virtual:next_due() end
+function virtual:now() end     -- as loop.now in it
+function virtual:wall_ms() end -- as loop.wall_ms in it
+---End its tasks, close what it opened, forget it; also by a <close> variable. Not from inside. Watches, queues and clusters of it
+---raise from then on.
+function virtual:close() end
 
 ---@class event
 local event = {}
@@ -139,7 +174,7 @@ process = {}
 ---(waits) {argv={...}, env={NAME=value}, input=, timeout=seconds, directory=} -> {status=, output=, errors=} | nil, text
 function process.run(options) end
 ---Started and left running, at most until we end ourselves (SIGTERM, SIGKILL 3 s later). options as for run, and
----inherit=true: it shares our output. More than 4 MiB of output or errors end it. @return child
+---inherit=true: it shares our output; stdin=true: and reads our input. More than 4 MiB of output or errors end it. @return child
 function process.spawn(options) end
 ---The value of an environment variable, or nil.
 function process.env(name) end
@@ -158,28 +193,68 @@ function child:output() end
 
 ---@class http
 http = {}
----(waits) {method=, url=, headers={"Name: value"}, body=, timeout=seconds, unix=path, insecure=, ca=PEM}
+---(waits) {method=, url=, headers={"Name: value"}, body=, timeout=seconds, unix=path, insecure=, ca=PEM, server_name=who
+---the certificate must be of, in place of the host of the URL}
 --- -> {status=, body=, content_type=} | nil, text, kind of failure ("timeout", "io", "invalid" ...)
 function http.request(options) end
----{address=|unix=, handler=function(call) return status, body, content_type end, cert=PEM, key=PEM, body_max=, connections=}:
----the handler runs as a coroutine and may wait; a table as body is written as JSON; an error is answered with 500.
----call: {method, path, body, query=function(name), header=function(name)}.
+---{address=|unix=, handler=function(call) return status, body, content_type, headers end, cert=PEM, key=PEM, body_max=,
+---connections=,---idle_timeout=seconds (never ends a stream), too_large=JSON text of the answer to larger bodies, any_method=true
+---(else unknown ones are answered with 405), direct=function(call)}:
+---the handler runs as a coroutine and may wait; a table as body is written as JSON; headers: more of them, names to texts; an error is answered with 500.
+---direct is asked first if there is one: it costs less and must not wait; what it returns is the answer, and nil leaves
+---the call to the handler.
 ---@return server|nil, string?
 function http.serve(options) end
 
 ---@class server
 local server = { address = "127.0.0.1:43121" }
----Stop listening; what is open is answered with 503.
+---Stop listening; what is open is answered with 503, streams end.
 function server:close() end
+
+---What a handler gets. The functions know nothing any more once the call is answered.
+---@class call
+local call = { method = "GET", path = "/decoded/without/query", body = "" }
+---A query argument (decoded), or nil.
+function call.query(name) end
+---All query arguments as a table; of one that comes twice the first.
+function call.queries() end
+---A request header by its name in any case, or nil.
+function call.header(name) end
+---Answer piece by piece: {status=200, content_type="application/json", backlog=bytes that may wait to be sent (4 MiB),
+---on_end=function(why)}. What the handler returns counts no more. on_end is called once, on the loop (it must not wait),
+---unless :finish came before: "gone" (the peer left), "slow" (it left more than the backlog unread), "closed" (the server).
+---@return stream|nil, string?   nil, text: nobody waits for the answer any more; on_end is not called then
+function call.stream(options) end
+
+---@class stream
+local stream = {}
+---Send these texts soon, one chunk or several. true | nil, text: the stream is ending.
+function stream:write(...) end
+---The answer is complete once all that was written is sent.
+function stream:finish() end
 
 ---@class kube
 kube = {}
----{kubeconfig=, context=} -> cluster | nil, text
+---{kubeconfig=, context=} -> cluster | nil, text. Or {handler=function(request), namespace="default"}: a cluster in memory. The
+---handler runs as a task of the loop that the cluster was opened in and may wait; it gets {method=, path=(escaped), query={name=value}
+---(decoded), accept=, content_type=, body=} and answers {status=200, body=text|value, content_type=, headers={name=text},
+---retry_after=seconds}, and to play a network: nil (no answer ever comes), delay=seconds, fault="reset" (nothing came back; what
+---was done is done) or "refused", cut=bytes (of the body, then a reset), stream=function(writer): the body is what the
+---writer writes, now or later, until it is finished. An error in it is logged and answered with 500.
 function kube.open(options) end
 ---Compare resourceVersions: -1, 0, 1
 function kube.compare_versions(a, b) end
 ---Percent-escape a path segment.
 function kube.escape(text) end
+
+---@class writer
+local writer = {}
+---Whether the client still reads.
+function writer:write(text) end
+function writer:finish() end
+---Break the connection.
+function writer:reset() end
+function writer:is_open() end
 
 ---@class cluster
 ---cluster.server, cluster.namespace, cluster.context, cluster.source (where the configuration came from)

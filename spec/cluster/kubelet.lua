@@ -64,7 +64,7 @@ local function status_of(self, pod)
   end
   local ready = all_ready and "True" or "False"
   return {
-    phase = running and "Running" or "Pending", hostIP = "127.0.0.1", podIP = "127.0.0.1", startTime = now(),
+    phase = running and "Running" or "Pending", hostIP = "127.0.0.1", podIP = self.pod_ip and self.pod_ip() or "127.0.0.1", startTime = now(),
     conditions = json.array { condition("Initialized", "True"), condition("Ready", ready, not all_ready and "ContainersNotReady" or nil),
       condition("ContainersReady", ready), condition("PodScheduled", "True") },
     containerStatuses = statuses,
@@ -135,11 +135,12 @@ local function register(self, name, allocatable)
   error("node " .. name .. " could not be registered")
 end
 
--- (waits) options: {nodes={name=allocatable}, start_seconds=0, grace=0}
+-- (waits) options: {nodes={name=allocatable}, start_seconds=0, grace=0, pod_ip=function() -> address}: Endpoints take no loopback
 function M.start(cluster, options)
   options = options or {}
   local self = setmetatable({ cluster = cluster, nodes = options.nodes or { ["node-1"] = NODE }, images = {}, played = {},
-    busy = {}, again = {}, start_seconds = options.start_seconds or 0, grace = options.grace or 0 }, M)
+    busy = {}, again = {}, start_seconds = options.start_seconds or 0, grace = options.grace or 0,
+    pod_ip = options.pod_ip }, M)
   for name, allocatable in pairs(self.nodes) do register(self, name, allocatable) end
   self.pods = cluster:watch { path = "/api/v1/pods", api_version = "v1", kind = "Pod", name = "pods", keep = "whole",
     on_change = function(key, change)

@@ -1,7 +1,9 @@
--- What `make run` shows: the operator on a cluster, the samples applied, a kubelet that plays along, and every
--- phase change as it happens. With --once it walks through a whole lifecycle and ends with a verdict.
+-- What `make run` shows: the operator on a cluster, the samples applied, and every phase change as it happens.
+-- With --once it walks through a whole lifecycle and ends with a verdict.
 --
--- Run inside a cluster: spec/cluster/kube -- build/moonphase repl spec/cluster/play.lua [--once]
+-- Run inside a cluster: the sandbox, or a real control plane, for which a kubelet is played here:
+--   build/moonphase sandbox -- build/moonphase repl spec/cluster/play.lua [--once]
+--   spec/cluster/kube -- build/moonphase repl spec/cluster/play.lua [--once]
 
 local include = require "include"
 local api_words = include "spec/cluster/api.lua"
@@ -9,6 +11,7 @@ local kubelet_words = include "spec/cluster/kubelet.lua"
 
 local NAMESPACE, NAME = "hub", "spam-classifier-abcxy"
 local once = args[1] == "--once"
+local is_sandbox = process.env "MOONPHASE_SANDBOX" ~= nil
 local cluster = assert(kube.open {})
 local api = api_words.new(cluster)
 
@@ -41,7 +44,10 @@ local function start_operator()
   local folder = process.env("MOONPHASE_CLUSTER_DIR")
   local argv = { process.env("MOONPHASE") or "build/moonphase", "run", "--namespace", NAMESPACE,
     "--settings", folder .. "/settings.yaml", "--control-socket", folder .. "/moonphase.sock" }
-  assert(fs.write(folder .. "/settings.yaml", "catalogNamespace: " .. NAMESPACE .. "\n"))
+  local settings = "catalogNamespace: " .. NAMESPACE .. "\n"
+  -- The sandbox's kubelet heeds probes, and those of a large model wait half a minute; ours has nothing to load.
+  if is_sandbox then settings = settings .. "probes: { initialDelaySeconds: 1, periodSeconds: 1 }\n" end
+  assert(fs.write(folder .. "/settings.yaml", settings))
   local log = folder .. "/operator.log"
   return assert(process.spawn { argv = { "sh", "-c", 'exec "$@" 2>"$0"', log, table.unpack(argv) }, inherit = true }), log
 end
@@ -66,7 +72,7 @@ local function walk()
   wait_phase("Deployed", edit("a new image", { spec = { predictors = object.spec.predictors } }))
   wait_phase("Stopped", edit("stop", { spec = { stop = true } }))
   wait_phase("Deployed", edit("start", { spec = { stop = false } }))
-  say("--- delete (a garbage collector needs up to 30 s to learn that a new kind can own something)")
+  say("--- delete%s", is_sandbox and "" or " (a garbage collector needs up to 30 s to learn that a new kind can own something)")
   api:delete("PhDeployment", NAMESPACE, NAME)
   api_words.eventually("all children are gone", 60, function()
     local left = {}
@@ -81,7 +87,7 @@ end
 local function main()
   local started = loop.now()
   api:install_crds()
-  local kubelet = kubelet_words.start(cluster, { start_seconds = once and 0.2 or 1 })
+  local kubelet = not is_sandbox and kubelet_words.start(cluster, { start_seconds = once and 0.2 or 1 })
   api:apply { apiVersion = "v1", kind = "Namespace", metadata = { name = NAMESPACE } }
   local operator, log = start_operator()
   local watch = phases()
@@ -95,7 +101,7 @@ local function main()
   if not once then
     say("the samples are applied. Look around from another terminal:\n")
     say("  export KUBECONFIG=%s", process.env("KUBECONFIG"))
-    say("  export PATH=$PATH:%s   # a kubectl, if there is none", process.env("PATH"):match("^[^:]+"))
+    if not is_sandbox then say("  export PATH=$PATH:%s   # a kubectl, if there is none", process.env("PATH"):match("^[^:]+")) end
     say("  kubectl get phd -n %s -w", NAMESPACE)
     say("  build/moonphase explain %s --control-socket %s/moonphase.sock\n", NAME, process.env("MOONPHASE_CLUSTER_DIR"))
     say("the operator's log is %s; Ctrl-C ends everything\n", log)
@@ -104,7 +110,7 @@ local function main()
   local function finish(status)
     if ended then return end
     ended = true
-    kubelet:stop()
+    if kubelet then kubelet:stop() end
     watch:stop()
     operator:signal("TERM")
     operator:wait(28)

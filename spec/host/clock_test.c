@@ -210,6 +210,29 @@ TEST(random_arming_and_disarming_matches_a_plain_list)
 	clock_deinit(&c);
 }
 
+TEST(a_driver_may_fire_what_is_due_in_an_order_of_its_own)
+{
+	struct clock_timer a = TIMER("a"), b = TIMER("b"), d = TIMER("d"), later = TIMER("l");
+	reset();
+	clock_arm(&c, &later, 11);
+	clock_arm(&c, &a, 10);
+	clock_arm(&c, &b, 10);
+	clock_arm(&c, &d, 5);
+	CHECK_INT(clock_count_due(&c), ==, 0);
+	clock_virtual_set(&c, 10);
+	CHECK_TEXT(fired, "");
+	CHECK_INT(clock_count_due(&c), ==, 3);
+	clock_fire_due(&c, 4); /* there are only three */
+	clock_fire_due(&c, 3);
+	clock_fire_due(&c, 1);
+	clock_fire_due(&c, 1);
+	CHECK_TEXT(fired, "bda");
+	CHECK_INT(clock_count_due(&c), ==, 0);
+	clock_virtual_set(&c, 3); /* never backwards */
+	CHECK_INT(clock_now_ms(&c), ==, 10);
+	clock_deinit(&c);
+}
+
 TEST(the_real_clock_goes_forward_and_knows_the_year)
 {
 	struct clock real;
@@ -224,4 +247,5 @@ TEST_MAIN(T(timers_fire_at_their_own_instant), T(timers_due_at_once_fire_in_the_
 	T(a_callback_may_arm_its_own_timer), T(a_timer_that_arms_itself_with_nothing_does_not_hold_the_loop),
 	T(a_callback_may_disarm_another_timer_that_is_due), T(the_driver_hears_when_the_earliest_time_changes),
 	T(very_long_waits_do_not_wrap_around), T(random_arming_and_disarming_matches_a_plain_list),
+	T(a_driver_may_fire_what_is_due_in_an_order_of_its_own),
 	T(the_real_clock_goes_forward_and_knows_the_year))

@@ -386,6 +386,69 @@ TEST(a_slow_answer_is_a_timeout)
 		"assert(r == nil and kind == 'timeout', why)");
 }
 
+TEST(a_direct_handler_answers_by_itself_or_leaves_the_call_to_a_task)
+{
+	CHECK_INT(run_lua("local tasks = 0\n"
+		"local s = assert(http.serve { address = '127.0.0.1:0',\n"
+		"  direct = function(call)\n"
+		"    if call.path == '/e' then error('oh direct') end\n"
+		"    if call.path == '/w' then loop.sleep(0) end\n"
+		"    if call.path == '/s' then return 'no status' end\n"
+		"    if call.path == '/h' then return 200, '', nil, { ['X-B'] = 1 } end\n"
+		"    if call.path == '/d' then return 200, call.queries(), nil, { ['X-A'] = 'a' } end\n"
+		"  end,\n"
+		"  handler = function(call) tasks = tasks + 1 loop.sleep(0.002) return 202, call.path .. call.body end })\n"
+		"local function ask(path) return assert(http.request { method = 'POST', body = '!', url = 'http://' .. s.address .. path }) end\n"
+		"local r = ask '/d?a=1&a=2&b=%20&c' assert(r.status == 200 and r.body == '{\"a\":\"1\",\"b\":\" \",\"c\":\"\"}', r.body)\n"
+		"assert(tasks == 0)\n"
+		"r = ask '/later' assert(r.status == 202 and r.body == '/later!' and tasks == 1, r.body)\n"
+		"for _, path in ipairs { '/e', '/w', '/s', '/h' } do assert(ask(path).status == 500, path) end\n"
+		"assert(ask('/d').status == 200)"), ==, 0);
+	CHECK_CONTAINS(said, "oh direct");
+	CHECK_CONTAINS(said, "it can be made from a task only");
+}
+
+TEST(a_handler_may_answer_by_a_stream)
+{
+	holds("local function begin(call) local s = assert(call.stream { status = 201, content_type = 'text/x' })\n"
+		"  assert(not pcall(call.stream))\n"
+		"  loop.spawn(function() for i = 1, 3 do assert(s:write(i, ' ', 'a\\0')) loop.sleep(0.002) end s:finish() s:finish()\n"
+		"    local none, why = s:write 'x' assert(none == nil and why:find 'ended') end) return 'ignored' end\n"
+		"for _, direct in ipairs { false, true } do\n"
+		"  local s = http.serve { address = '127.0.0.1:0', direct = direct and begin or nil, handler = begin }\n"
+		"  local r = assert(http.request { url = 'http://' .. s.address })\n"
+		"  assert(r.status == 201 and r.body == '1 a\\0002 a\\0003 a\\0' and r.content_type == 'text/x', r.body)\n"
+		"  s:close() end");
+}
+
+TEST(the_end_of_a_stream_is_told_once)
+{
+	holds("local told = {}\n"
+		"local function handler(call) local s s = call.stream { on_end = function(why) told[#told + 1] = why\n"
+		"  assert(s:write 'x' == nil) s:finish() end } end\n" SERVE
+		"local r, why, kind = http.request { url = url, timeout = 0.05 }\n"
+		"assert(r == nil and kind == 'timeout')\n"
+		"loop.sleep(0.05) assert(#told == 1 and told[1] == 'gone', told[1])\n"
+		"local t = loop.spawn(http.request, { url = url, timeout = 5 }) loop.sleep(0.05)\n"
+		"s:close() assert(#told == 1) assert(select(2, t:join()).status == 200)\n"
+		"loop.sleep(0.02) assert(#told == 2 and told[2] == 'closed', told[2])");
+}
+
+TEST(streams_are_open_when_the_program_ends)
+{
+	holds("local function handler(call) call.stream { on_end = function() error 'told after the end' end } end\n" SERVE
+		"loop.spawn(http.request, { url = url, timeout = 5 }) loop.sleep(0.05)");
+}
+
+TEST(a_body_that_is_too_large_is_answered_in_the_servers_own_words)
+{
+	holds("local s = http.serve { address = '127.0.0.1:0', body_max = 10, too_large = '{\"code\":413}', handler = print }\n"
+		"collectgarbage() collectgarbage()\n"
+		"for _, size in ipairs { 11, 160 } do\n"
+		"  local r = assert(http.request { method = 'POST', url = 'http://' .. s.address, body = ('x'):rep(size) })\n"
+		"  assert(r.status == 413 and r.body == '{\"code\":413}' and r.content_type == 'application/json', r.body) end");
+}
+
 TEST(a_misspelt_option_raises)
 {
 	holds("for fn, options in pairs { [http.request] = { ulr = 'x' }, [http.serve] = { adress = 'x' }, [work.queue] = { nam = 'x' },\n"
@@ -674,6 +737,9 @@ TEST_MAIN(T(a_module_ends_with_the_integer_that_it_returns), T(a_module_that_ret
 	T(a_process_is_run_with_input_environment_and_limit), T(a_spawned_process_can_be_watched_signalled_and_waited_for),
 	T(processes_that_are_left_end_with_the_host), T(an_environment_file_is_loaded_and_its_faults_told_without_values),
 	T(a_request_meets_a_handler_that_may_wait), T(a_handler_that_fails_answers_500_and_is_logged),
+	T(a_direct_handler_answers_by_itself_or_leaves_the_call_to_a_task), T(a_handler_may_answer_by_a_stream),
+	T(the_end_of_a_stream_is_told_once), T(streams_are_open_when_the_program_ends),
+	T(a_body_that_is_too_large_is_answered_in_the_servers_own_words),
 	T(a_server_that_closes_answers_what_is_open), T(many_requests_at_once_are_each_answered), T(a_slow_answer_is_a_timeout),
 	T(a_misspelt_option_raises), T(a_queue_hands_each_key_to_one_taker), T(a_key_given_to_a_cancelled_taker_comes_back),
 	T(log_lines_carry_sorted_fields_and_no_secrets), T(metrics_are_counted_and_written), T(texts_are_decoded_and_encoded),

@@ -27,6 +27,11 @@ static void wait_ms(uint64_t ms)
 	loop_run_until(l, &never, ms);
 }
 
+static void see_argument(void *arg, const char *name, const char *value)
+{
+	buffer_printf(arg, " %s=%s", name, value);
+}
+
 /* /now answers at once, /later keeps the call, /echo gives the body back. */
 static void on_call(void *arg, struct http_call *c)
 {
@@ -36,6 +41,12 @@ static void on_call(void *arg, struct http_call *c)
 	const char *q = http_call_query(c, "q"), *h = http_call_header(c, "X-TEST");
 	buffer_printf(&seen, "%s %s q=%s x=%s body=%zu", c->method, c->path, q != NULL ? q : "-", h != NULL ? h : "-",
 		c->body_len);
+	if (strcmp(c->path, "/pot") == 0)
+		http_call_each_query(c, see_argument, &seen);
+	if (strcmp(c->path, "/headers") == 0) {
+		http_call_add_header(c, "Retry-After", "3");
+		http_call_add_header(c, "X-Broken", "a\r\nX-Smuggled: yes");
+	}
 	if (strcmp(c->path, "/later") == 0)
 		kept[kept_count++] = c;
 	else if (strcmp(c->path, "/echo") == 0)
@@ -184,8 +195,24 @@ TEST(a_body_over_the_limit_is_answered_413_announced_or_not)
 	start();
 	int fd = connect_to_server();
 	say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n");
+	for (int i = 0; i < 100; i++)
+		say(fd, "ten bytes ");
+	CHECK_TEXT(hear(fd), ""); /* a client reads the answer for certain only when it has sent all */
+	say(fd, "x");
 	CHECK_CONTAINS(hear(fd), "HTTP/1.1 413");
+	say(fd, "GET /now HTTP/1.1\r\nHost: x\r\n\r\n");
+	CHECK_CONTAINS(hear(fd), "now");
+	calls--;
 	close(fd);
+	static const char *const at_once[] = {"Content-Length: 16001\r\n\r\n",
+		"Content-Length: 1001\r\nExpect: 100-continue\r\n\r\n"};
+	for (int i = 0; i < 2; i++) {
+		fd = connect_to_server();
+		say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\n");
+		say(fd, at_once[i]);
+		CHECK_CONTAINS(hear(fd), "HTTP/1.1 413");
+		close(fd);
+	}
 	char chunk[600];
 	memset(chunk, 'x', sizeof chunk);
 	chunk[sizeof chunk - 1] = '\0';
@@ -265,6 +292,31 @@ TEST(unknown_methods_endless_headers_and_garbage_are_refused)
 	fd = connect_to_server();
 	say(fd, "GET /now HTTP/1.1\r\nHost: x\r\n\r\n");
 	CHECK_CONTAINS(hear(fd), "now");
+	close(fd);
+	stop();
+}
+
+TEST(an_answer_has_the_headers_that_were_added_and_no_smuggled_ones)
+{
+	start();
+	int fd = connect_to_server();
+	say(fd, "GET /headers HTTP/1.1\r\nHost: x\r\n\r\n");
+	const char *answer = hear(fd);
+	CHECK_CONTAINS(answer, "\r\nRetry-After: 3\r\n");
+	CHECK(strstr(answer, "Smuggled") == NULL);
+	close(fd);
+	stop();
+}
+
+TEST(a_server_of_any_method_hears_of_all_and_every_query_argument_is_visited)
+{
+	l = loop_new();
+	buffer_init(&seen, 4096);
+	server = open_with((struct http_server_options){.address = "127.0.0.1:0", .any_method = true}, NULL);
+	int fd = connect_to_server();
+	say(fd, "BREW /pot?a=1&b&a=%20 HTTP/1.1\r\nHost: x\r\n\r\n");
+	CHECK_CONTAINS(hear(fd), "HTTP/1.1 200");
+	CHECK_TEXT(buffer_text(&seen), "BREW /pot q=- x=- body=0 a=1 b= a= ");
 	close(fd);
 	stop();
 }
@@ -447,6 +499,8 @@ TEST_MAIN(T(a_call_arrives_with_method_path_query_headers_and_body),
 	T(a_body_of_exactly_the_limit_is_read),
 	T(an_endless_body_is_cut_off),
 	T(unknown_methods_endless_headers_and_garbage_are_refused),
+	T(an_answer_has_the_headers_that_were_added_and_no_smuggled_ones),
+	T(a_server_of_any_method_hears_of_all_and_every_query_argument_is_visited),
 	T(an_idle_connection_is_closed),
 	T(closing_answers_what_is_open_with_503_and_late_replies_go_nowhere),
 	T(a_handler_can_close_the_server),

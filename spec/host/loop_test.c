@@ -508,14 +508,55 @@ TEST(a_path_that_is_not_there_cannot_be_watched)
 	loop_free(l);
 }
 
+/* --- virtual time --- */
+
+TEST(a_virtual_loop_runs_its_turns_inside_a_turn_of_another)
+{
+	struct loop *v = loop_new_virtual(5000, 1000000);
+	struct job j = job(2);
+	j.task = (struct loop_task){.run = run_job, .data = &j};
+	l = v; /* run_job defers there */
+	CHECK(loop_is_virtual(v) && !loop_is_busy(v) && !loop_turn(v));
+	loop_defer(v, &j.task);
+	CHECK(loop_is_busy(v) && j.runs == 0);
+	CHECK(loop_turn(v));
+	CHECK_INT(j.runs, ==, 1);
+	CHECK(loop_turn(v) && loop_turn(v) && !loop_turn(v));
+	CHECK_INT(j.runs, ==, 3);
+	CHECK_INT(clock_now_ms(loop_clock(v)), ==, 5000);
+	CHECK_INT(clock_wall_ms(loop_clock(v)), ==, 1000000);
+	loop_defer(v, &j.task);
+	loop_undefer(v, &j.task);
+	CHECK(!loop_turn(v));
+	loop_free(v);
+}
+
+static void count(void *arg)
+{
+	++*(int *)arg;
+}
+
+TEST(work_on_a_virtual_loop_is_done_at_once_and_told_later)
+{
+	struct loop *v = loop_new_virtual(1, 1);
+	int worked = 0;
+	loop_work(v, count, count, &worked);
+	CHECK_INT(worked, ==, 1);
+	CHECK(loop_turn(v));
+	CHECK_INT(worked, ==, 2);
+	loop_work(v, count, count, &worked);
+	loop_free(v); /* done always comes */
+	CHECK_INT(worked, ==, 4);
+}
+
 TEST_MAIN(T(a_deferred_task_runs_though_nothing_else_happens),
 	T(a_task_that_defers_itself_does_not_hold_the_loop),
 	T(a_task_can_be_taken_back_while_tasks_run),
 	T(freeing_the_loop_runs_what_was_deferred),
-	T(timers_fire_in_their_time_and_not_before),
-	T(a_timer_armed_for_sooner_than_the_armed_one_fires_sooner),
+	T_TIMED(timers_fire_in_their_time_and_not_before),
+	T_TIMED(a_timer_armed_for_sooner_than_the_armed_one_fires_sooner),
 	T(what_is_waited_for_in_a_timer_is_noticed_at_once),
-	T(the_loop_runs_until_it_is_stopped),
+	T_TIMED(the_loop_runs_until_it_is_stopped),
 	T(running_the_loop_from_inside_of_itself_aborts),
 	T(a_forgotten_handle_is_counted_and_aborts_at_the_end),
 	T(signals_arrive_on_the_loop_and_sigpipe_is_ignored),
@@ -527,4 +568,6 @@ TEST_MAIN(T(a_deferred_task_runs_though_nothing_else_happens),
 	T(what_came_and_went_is_no_change),
 	T(a_configmap_that_swaps_its_data_link_is_one_change),
 	T(a_file_is_seen_to_be_replaced_and_its_neighbours_do_not_matter),
-	T(a_path_that_is_not_there_cannot_be_watched))
+	T(a_path_that_is_not_there_cannot_be_watched),
+	T(a_virtual_loop_runs_its_turns_inside_a_turn_of_another),
+	T(work_on_a_virtual_loop_is_done_at_once_and_told_later))

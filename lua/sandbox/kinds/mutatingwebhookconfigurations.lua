@@ -1,0 +1,3 @@
+-- MutatingWebhookConfigurations: webhooks that may change what they see (webhooks.lua).
+
+return require("sandbox.kinds.webhooks").make("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", true)

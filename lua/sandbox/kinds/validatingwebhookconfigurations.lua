@@ -1,0 +1,3 @@
+-- ValidatingWebhookConfigurations: webhooks that only say yes or no (webhooks.lua).
+
+return require("sandbox.kinds.webhooks").make("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", false)

@@ -1,0 +1,78 @@
+-- The scale subresource: an autoscaling/v1 Scale in front of the object's replicas.
+--
+-- A kind brings { read, apply } (kinds/scale.lua; schema/custom.lua for custom ones, by the paths that their definition names).
+-- read(object) -> Scale, failure: a failure with a Scale is one that a write may mend.
+-- (https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#scale-subresource)
+
+local builtin = require "sandbox.schema.builtin"
+local common = require "sandbox.verbs.common"
+local decode = require "sandbox.schema.decode"
+local errors = require "sandbox.errors"
+local update = require "sandbox.verbs.update"
+
+local M = {}
+
+M.KIND = { kind = "Scale", group = "autoscaling", version = "v1", id = "scales.autoscaling" }
+
+-- A Scale as its type has it. is_patch: the words are those for the outcome of a patch. -> Scale | nil, failure
+function M.decode(w, value, is_patch)
+  local why = common.type_trouble(w, M.KIND, value)
+  local clean
+  if not why then clean, why = decode.check(builtin.node("autoscaling", "v1", "Scale"), value) end
+  if clean then
+    clean.apiVersion, clean.kind, clean.metadata = "autoscaling/v1", "Scale", clean.metadata or {}
+    return clean
+  end
+  if is_patch then
+    return nil, errors.invalid({ kind = "", group = "" }, "", { { field = "patch", type = "FieldValueInvalid",
+      message = ("Invalid value: %s: %s"):format(errors.quoted(json.encode(value)), why) } })
+  end
+  local version = type(value.apiVersion) == "string" and value.apiVersion:match("([^/]+)$") or "v1"
+  return nil, errors.bad_request(('%s in version "%s" cannot be handled as a Scale: %s')
+    :format(type(value.kind) == "string" and value.kind or "Scale", version, why))
+end
+
+local function subresource_of(kind)
+  local scale = kind.subresources and kind.subresources.scale
+  return type(scale) == "table" and scale or nil
+end
+
+-- Whether the kind has one.
+function M.has(kind) return subresource_of(kind) ~= nil end
+
+-- -> the Scale of a record | nil, failure
+function M.read(kind, record)
+  local scale, failure = subresource_of(kind).read(record.object)
+  if failure then return nil, failure end
+  return scale
+end
+
+-- change(scale) -> the new Scale | nil, failure. Nobody becomes manager of the replicas by it: a server of 1.20 does not look.
+-- -> Scale | nil, failure
+function M.write(w, kind, namespace, name, options, change)
+  local subresource = subresource_of(kind)
+  options.applied = true
+  local record, failure = update.put(w, kind, namespace, name, options, function(record)
+    if not record then return nil, errors.not_found(kind, name) end
+    local scale, refused = change((subresource.read(record.object)))
+    if not scale then return nil, refused end
+    refused = common.check_name(scale.metadata or {}, namespace, name)
+    if refused then return nil, refused end
+    if (scale.metadata.namespace or "") == "" then
+      return nil, errors.invalid(M.KIND, name,
+        { { field = "metadata.namespace", type = "FieldValueRequired", message = "Required value" } })
+    end
+    local applied
+    applied, refused = subresource.apply(scale, record.object, kind)
+    if not applied then return nil, refused end
+    local new, why = common.clean(kind, applied)
+    if not new then return nil, errors.bad_request(why) end
+    new.apiVersion, new.kind = common.api_version(kind), kind.kind
+    new.metadata.resourceVersion = scale.metadata.resourceVersion or record.object.metadata.resourceVersion
+    return new
+  end)
+  if not record then return nil, failure end
+  return (subresource.read(record.object))
+end
+
+return M

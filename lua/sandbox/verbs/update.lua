@@ -1,0 +1,151 @@
+-- PUT and the controllers' writes: another state of an object, as rest.BeforeUpdate and Store.Update have it.
+--
+-- put() is the one way in: `produce` makes the new object from the one that is stored. If admission waited
+-- and the object changed meanwhile, it starts anew, as the server's loop around etcd does.
+
+local common = require "sandbox.verbs.common"
+local create = require "sandbox.verbs.create"
+local errors = require "sandbox.errors"
+local remove = require "sandbox.verbs.remove"
+local view = require "sandbox.api.view"
+
+local M = {}
+
+-- Try as often as the server does when the object changes under an update.
+local ATTEMPTS = 5
+
+-- The registry of Services has an update of its own, which fills nothing in.
+local DIRECT = { services = true }
+
+local function check_version(kind, name, metadata, record)
+  local version, failure = common.version_of(metadata)
+  if not version then return failure end
+  if version == 0 then
+    if DIRECT[kind.id] then return nil end
+    if not (kind.strategy and kind.strategy.unconditional_update) then
+      -- Like the server, this names the resource where others name the kind.
+      return errors.invalid({ kind = kind.plural, group = kind.group }, name, { { field = "metadata.resourceVersion",
+        type = "FieldValueInvalid", message = "Invalid value: 0x0: must be specified for an update" } })
+    end
+  elseif version ~= record.version then
+    return errors.modified(kind, name)
+  end
+end
+
+-- What an update never changes, the strategy's part, and the check. `new` is ours. -> nil | failure
+local function prepare(w, kind, namespace, new, old, options)
+  local metadata, before, strategy = new.metadata, old.metadata, kind.strategy or {}
+  local failure = common.check_namespace(kind, metadata, namespace)
+  if failure then return failure end
+  if not DIRECT[kind.id] then metadata.resourceVersion = before.resourceVersion end
+  metadata.generation = before.generation
+  local step = options.subresource or "update"
+  local change = strategy["prepare_" .. step] or strategy.prepare_update
+  if change then change(new, old, w) end
+  metadata = new.metadata -- some strategies take the old one's
+  if metadata.uid == nil or metadata.uid == "" then metadata.uid = before.uid end
+  metadata.creationTimestamp = before.creationTimestamp
+  if before.deletionTimestamp then metadata.deletionTimestamp = before.deletionTimestamp end
+  if metadata.deletionGracePeriodSeconds == nil then metadata.deletionGracePeriodSeconds = before.deletionGracePeriodSeconds end
+  local check = strategy["validate_" .. step] or strategy.validate_update
+  return common.invalid(kind, metadata.name, check and check(new, old, w, options))
+end
+
+local function is_deleted_by(kind, new, old)
+  local metadata = new.metadata
+  if metadata.finalizers and metadata.finalizers[1] then return false end
+  if kind.id == "namespaces" then
+    return metadata.deletionTimestamp ~= nil and not (new.spec and new.spec.finalizers and new.spec.finalizers[1])
+  end
+  return old.metadata.deletionGracePeriodSeconds == 0
+end
+
+local function store(w, kind, record, new, options)
+  if is_deleted_by(kind, new, record.object) then
+    if not options.dry_run then remove.gone(w, kind, record) end
+    return common.unstored(new)
+  end
+  if kind.crd then new.apiVersion = record.object.apiVersion end -- versions differ in nothing else
+  if json.equal(new, record.object) then return record end
+  if options.dry_run then return common.unstored(new) end
+  return w:put(kind.id, new)
+end
+
+-- One attempt. -> record | nil, failure, again; created
+local function attempt(w, kind, namespace, name, options, produce)
+  local scope = common.scope(kind, namespace)
+  local record = w:get(kind.id, scope, name)
+  local new, failure = produce(record)
+  if not new then return nil, failure end
+  if not record then
+    if not (options.create or kind.strategy and kind.strategy.create_on_update) then
+      return nil, errors.not_found(kind, name)
+    end
+    new.metadata.resourceVersion = nil
+    local created, refused = create.finish(w, kind, namespace, new, options)
+    return created, refused, false, created ~= nil
+  end
+  local live = view.object(kind, record)
+  if not options.applied then new = common.manage(w, kind, live, new, options) end
+  local review = { operation = "UPDATE", kind = kind, namespace = namespace, name = name, object = new, old = live,
+    options = options }
+  new, failure = common.mutate(options, review, w)
+  if not new then return nil, failure end
+  failure = check_version(kind, name, new.metadata, record) or prepare(w, kind, namespace, new, live, options)
+  if failure then return nil, failure end
+  review.object = new
+  failure = common.admit(options, review)
+  if failure then return nil, failure end
+  if w:get(kind.id, scope, name) ~= record then return nil, errors.modified(kind, name), true end
+  return store(w, kind, record, new, options)
+end
+
+-- produce(record|nil) -> a fresh, clean object | nil, failure. -> record | nil, failure; third result: true if it was created
+function M.put(w, kind, namespace, name, options, produce)
+  for _ = 1, ATTEMPTS do
+    local record, failure, again, created = attempt(w, kind, namespace, name, options, produce)
+    if record or not again then return record, failure, created end
+  end
+  return nil, errors.modified(kind, name)
+end
+
+-- Where etcd holds what it does not hold under its plural.
+local STORED_AS = { services = "services/specs", endpoints = "services/endpoints", nodes = "minions",
+  ["ingresses.networking.k8s.io"] = "ingress" }
+
+-- An update's own precondition: a uid that it names.
+local function check_uid(kind, namespace, name, uid, record)
+  if uid == nil or uid == "" or record and uid == record.uid or DIRECT[kind.id] then return nil end
+  return errors.conflict(kind, name, ("StorageError: invalid object, Code: 4, Key: /registry/%s%s/%s, ResourceVersion: 0, "
+    .. "AdditionalErrorMsg: Precondition failed: UID in precondition: %s, UID in object meta: %s")
+    :format(STORED_AS[kind.id] or (kind.crd or kind.group == "apiextensions.k8s.io") and kind.group .. "/" .. kind.plural or kind.plural,
+      kind.namespaced and "/" .. namespace or "", name, uid, record and record.uid or ""))
+end
+
+-- Write an object in place of the stored one. options: subresource, manager, dry_run, admission.
+function M.update(w, kind, namespace, name, object, options)
+  options = options or {}
+  local failure = common.check_type(w, kind, object)
+  if failure then return nil, failure end
+  local first, why = common.clean(kind, object)
+  if not first then
+    return nil, errors.bad_request(('%s in version "%s" cannot be handled as a %s: %s'):format(kind.kind, kind.version, kind.kind, why))
+  end
+  first.apiVersion, first.kind = common.api_version(kind), kind.kind
+  failure = common.check_name(first.metadata, kind.namespaced and namespace or "", name)
+  if failure then return nil, failure end
+  local uid = first.metadata.uid
+  return M.put(w, kind, namespace, name, options, function(record)
+    local refused = check_uid(kind, namespace, name, uid, record)
+    if refused then return nil, refused end
+    local new = first
+    first = nil
+    if not new then -- a second attempt: the first one's object was ours to change
+      new = common.clean(kind, object)
+      new.apiVersion, new.kind = common.api_version(kind), kind.kind
+    end
+    return new
+  end)
+end
+
+return M
