@@ -111,14 +111,17 @@ local function read_patch(context)
   return patch_type, body, options
 end
 
+-- The answer to what read_patch refused: a body is read when there is something to apply it to.
+local function refuse_patch(context, failure, is_body)
+  local kind, route = context.kind, context.route
+  if is_body and not context.w:get(kind.id, route.namespace, route.name) then failure = errors.not_found(kind, route.name) end
+  return reply.failure(failure)
+end
+
 local function patch(context)
   local route = context.route
   local patch_type, body, options = read_patch(context)
-  if not patch_type then
-    -- A patch is read when there is something to apply it to.
-    if options and not context.w:get(context.kind.id, route.namespace, route.name) then body = errors.not_found(context.kind, route.name) end
-    return reply.failure(body)
-  end
+  if not patch_type then return refuse_patch(context, body, options) end
   local record, failure, created = verbs.patch(context.w, context.kind, route.namespace, route.name, patch_type, body, options)
   return answered(context, created and 201 or 200, record, failure)
 end
@@ -138,7 +141,7 @@ local function delete(context)
   local kind, route = context.kind, context.route
   local record, refused, is_gone = verbs.delete(context.w, kind, route.namespace, route.name, options)
   if not record then return reply.failure(refused) end
-  if is_gone and not SHOWN[kind.id] then
+  if kind.id == "services" or is_gone and not SHOWN[kind.id] then
     return reply.value(200, errors.success { name = record.name, group = kind.group ~= "" and kind.group or nil, kind = kind.plural,
       uid = record.uid }, context.wanted)
   end
@@ -187,7 +190,7 @@ end
 
 local function patch_scale(context)
   local patch_type, body, options = read_patch(context)
-  if not patch_type then return reply.failure(body) end
+  if not patch_type then return refuse_patch(context, body, options) end
   if not SCALE_PATCHES[patch_type] then
     return reply.failure(errors.unsupported_media { "application/json-patch+json", "application/merge-patch+json" })
   end
@@ -201,7 +204,10 @@ end
 
 local function get_scale(context)
   local record = context.w:get(context.kind.id, context.route.namespace, context.route.name)
-  if not record then return reply.failure(errors.not_found(context.kind, context.route.name)) end
+  if not record then
+    local kind = context.kind
+    return reply.failure(errors.not_found(kind.crd and kind or kind.plural .. "/scale." .. kind.group, context.route.name))
+  end
   local value, failure = scale.read(context.kind, record)
   if failure then return reply.failure(failure) end
   return reply.value(200, value, context.wanted)
@@ -268,9 +274,11 @@ end
 local function refuse_method(context)
   local kind, method = context.kind, context.request.method
   if kind.crd and not context.route.name and (method == "PUT" or method == "PATCH") then
-    return reply.failure(errors.bad_request("name must be provided"))
+    local _, failure
+    if method == "PATCH" then _, failure = media.patch_type(kind, context.request) end
+    return reply.failure(failure or errors.bad_request("name must be provided"))
   end
-  if kind.crd and METHOD_VERBS[method] then return reply.failure(errors.method_not_allowed(kind, METHOD_VERBS[method])) end
+  if kind.crd then return reply.failure(errors.method_not_allowed(kind, METHOD_VERBS[method] or "")) end
   return reply.failure(errors.no_such_method())
 end
 

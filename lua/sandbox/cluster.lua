@@ -118,7 +118,9 @@ function M:write(id, in_namespace, name, f, manager)
   local live = record.object
   local new = f(live)
   if new == nil or new == live or json.equal(new, live) then return record end
-  if manager ~= false then new = managed.after_status(live, new, manager or MANAGER, kind.schema, live.apiVersion, w:time()) end
+  if manager ~= false and not w.is_lean then
+    new = managed.after_status(live, new, manager or MANAGER, kind.schema, live.apiVersion, w:time())
+  end
   return w:put(id, new)
 end
 

@@ -75,7 +75,7 @@ local function subscript(inside)
     local name = part:match("^'(.*)'$") or part:match('^"(.*)"$')
     local from, to, step = part:match("^(%-?%d*):?(%-?%d*):?(%-?%d*)$")
     if name then
-      names[#names + 1] = name
+      names[#names + 1] = name:gsub("\\(.)", "%1") -- ['limits\.cpu']
     elseif from and part ~= "" then
       local is_slice = part:find(":", 1, true) ~= nil
       numbers[#numbers + 1] = { math.tointeger(tonumber(from)), math.tointeger(tonumber(to)), math.tointeger(tonumber(step)), is_slice }

@@ -24,11 +24,11 @@ local function told(self, who, request, answer)
   self.owner:note("answer", tostring(answer.status), answer.watch and "(a watch)" or answer.body or "")
 end
 
--- The answer of the API to a request, from whomever.
+-- The answer of the API to a request, from whomever. What watches learn of it goes out after the answer (flush), as it does
+-- from a real server, which hears from its store later than who wrote.
 function M:serve(request, who)
   local answer = self.api:handle(request)
   if self.owner.trace then told(self, who, request, answer) end
-  self:flush()
   return answer
 end
 

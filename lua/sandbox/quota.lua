@@ -139,7 +139,7 @@ local MUST = { cpu = true, memory = true, ["requests.cpu"] = true, ["requests.me
 local function missing(quota, id, used)
   local names = {}
   if id ~= "pods" then return names end
-  for name in pairs((quota.status or NONE).hard or (quota.spec or NONE).hard or NONE) do
+  for name in pairs((quota.status or NONE).hard or NONE) do
     if MUST[name] and not used[name] then names[#names + 1] = name end
   end
   table.sort(names)

@@ -255,7 +255,7 @@ local SPOKEN = { pods = true, nodes = true, namespaces = true, events = true, se
 
 local function getter(kind, path)
   if path == "metadata.name" then return metadata_name end
-  if path == "metadata.namespace" then return metadata_namespace end
+  if path == "metadata.namespace" and (kind.namespaced or not SPOKEN[kind.id] and not kind.crd) then return metadata_namespace end
   local fields = kind.strategy and kind.strategy.fields
   local found = fields and fields[path]
   if found then return found end

@@ -75,7 +75,8 @@ function M:change(id, before, after)
 end
 
 function M.new(w)
-  return follower.follow(setmetatable({ nodes = {}, unbound = {}, sociable = {}, known = setmetatable({}, { __mode = "k" }) }, M), w, { pods = true })
+  local self = { nodes = {}, unbound = {}, sociable = {}, known = setmetatable({}, { __mode = "k" }) }
+  return follower.follow(setmetatable(self, M), w, { pods = true })
 end
 
 -- { pods = number, sums = { [resource] = integer }, keys = set of "namespace/name" } of a node, or nil when nothing runs there.

@@ -188,7 +188,8 @@ describe("kubectl", function()
           before()
           local on_sandbox = step_on(program, clusters[1], step, namespace)
           local on_real = clusters[2] and not step.sandbox and step_on(program, clusters[2], step, namespace)
-          if on_real and (step.same == true or step.same == program.name) then assert.equal(on_real, on_sandbox, "the real server's words, and the sandbox's") end
+          local is_same = step.same == true or step.same == program.name
+          if on_real and is_same then assert.equal(on_real, on_sandbox, "the real server's words, and the sandbox's") end
         end)
       end
 

@@ -265,13 +265,21 @@ local function entry_time(object, name, operation)
   end
 end
 
+local function newest_time(object)
+  local newest
+  for _, entry in ipairs(object and object.metadata.managedFields or {}) do
+    if not newest or entry.time > newest then newest = entry.time end
+  end
+  return newest
+end
+
 -- The time to compute with: the real entry's if it is new; a mark if the server kept it although the second is another.
 local function time_of(step, live, real, started)
   local operation = step.style == "apply" and "Apply" or "Update"
   local was, is = entry_time(live, step.manager, operation), entry_time(real, step.manager, operation)
   if is and is ~= was then return is end
   if was and was < started then return "KEPT" end
-  return is or started
+  return is or newest_time(real) or started
 end
 
 local function sorted_causes(failure)

@@ -121,10 +121,12 @@ function M.select(w, kind, filter, options)
   if not records then return nil, expired(w, options, key) end
   local shown = version < 0 and w.version or version
   local metadata = { resourceVersion = tostring(shown) }
+  local all = records
   records = keep(filter, records, key)
   local limit = options.limit
-  -- A list "at any version" comes from the server's cache, which knows no pieces.
-  if limit > 0 and #records > limit and options.version ~= 0 then
+  -- A list "at any version" comes from the server's cache, which knows no pieces. There is more when there is any object behind, even
+  -- if none of them passes: only the next piece finds that out.
+  if limit > 0 and #records >= limit and options.version ~= 0 and all[#all] ~= records[limit] then
     metadata.continue = encode_token(shown, key_of(filter, records[limit]))
     if not filter.labels and not filter.fields then metadata.remainingItemCount = #records - limit end
     records = table.move(records, 1, limit, 1, {})

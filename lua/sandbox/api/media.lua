@@ -114,6 +114,14 @@ local function from_protobuf(name, body)
   return nil, errors.unsupported_media { "application/json", "application/yaml" }
 end
 
+-- Words for a field of the type that is no text, or nil.
+local function bad_type(value, name)
+  local given = value[name]
+  if given == nil or given == json.null or type(given) == "string" then return nil end
+  local kind = type(given) == "table" and not json.is_array(given) and "object" or go_type(given)
+  return ("%s into Go struct field .%s of type string"):format(kind, name)
+end
+
 -- The object of a POST or PUT. -> table | nil, failure
 function M.object(kind, request)
   local body, content_type = request.body or "", parse(request.content_type or "")
@@ -128,6 +136,11 @@ function M.object(kind, request)
       .. "json parse error: %s (%s)"):format(kind.kind, why, summary(body, kind)))
   end
   if value == json.null then return {} end
+  local misfit = type(value) == "table" and (bad_type(value, "apiVersion") or bad_type(value, "kind"))
+  if misfit then
+    return nil, errors.bad_request(("the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse "
+      .. "error: json: cannot unmarshal %s (%s)"):format(kind.kind, misfit, summary(body, kind)))
+  end
   if type(value) ~= "table" or json.is_array(value) then
     return nil, errors.bad_request(("the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse "
       .. "error: json: cannot unmarshal %s into Go value of type %s (%s)"):format(kind.kind, go_type(value), TYPE_META,
@@ -168,11 +181,14 @@ local PATCHES = { ["application/json-patch+json"] = "json", ["application/merge-
 
 -- The type of a patch. -> "json"|"merge"|"strategic"|"apply" | nil, failure
 function M.patch_type(kind, request)
-  local found = PATCHES[(parse(request.content_type or ""))]
-  if not found then return nil, errors.failure(415, "UnsupportedMediaType", "415: Unsupported Media Type", {}) end
-  if found == "strategic" and kind.crd then
+  local name = parse(request.content_type or "")
+  local found = PATCHES[name]
+  if kind.crd and (not found or found == "strategic") then
     return nil, errors.unsupported_media { "application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml" }
   end
+  -- The router takes no type at all for an octet stream, which it has a different word for.
+  if name == "" or name == "application/octet-stream" then return nil, errors.failure(406, "NotAcceptable", "406: Not Acceptable", {}) end
+  if not found then return nil, errors.failure(415, "UnsupportedMediaType", "415: Unsupported Media Type", {}) end
   return found
 end
 
@@ -184,9 +200,15 @@ local READERS = {
   json = function(body)
     local value = json.decode(body)
     if value == nil then return nil, errors.bad_request(json_trouble(body)) end
+    if value == json.null then return json.array {} end
     if not json.is_array(value) then
       return nil, errors.bad_request(("json: cannot unmarshal %s into Go value of type jsonpatch.Patch")
         :format(type(value) == "table" and "object" or go_type(value)))
+    end
+    for _, one in ipairs(value) do
+      if one ~= json.null and (type(one) ~= "table" or json.is_array(one)) then
+        return nil, errors.bad_request(("json: cannot unmarshal %s into Go value of type jsonpatch.Operation"):format(go_type(one)))
+      end
     end
     if #value > OPERATIONS_MOST then
       return nil, errors.too_large(("The allowed maximum operations in a JSON patch is %d, got %d"):format(OPERATIONS_MOST, #value))

@@ -94,6 +94,9 @@ function M.delete(body, query, admission)
       if not seconds then return nil, failure end
       options.gracePeriodSeconds = seconds
     end
+    if query.uid or query.resourceVersion then
+      options.preconditions = { uid = query.uid, resourceVersion = query.resourceVersion }
+    end
     if query.orphanDependents then options.orphanDependents = M.boolean(query.orphanDependents) end
   end
   local dry_run = type(options.dryRun) == "table" and options.dryRun[1] or nil

@@ -35,7 +35,8 @@ local function scoped(registry, group, version, parts, at)
     and not (group == "" and #parts == at + 2 and NAMESPACE_PARTS[parts[at + 2]])
   if is_scoped then namespace, plural, name, subresource = parts[at + 1], parts[at + 2], parts[at + 3], parts[at + 4] end
   local kind = registry:find(group, version, plural)
-  if not kind or #parts > at + (is_scoped and 4 or 2) then return nil, unknown(registry, group) end
+  -- The handler of custom resources does not look at what follows a subresource.
+  if not kind or not kind.crd and #parts > at + (is_scoped and 4 or 2) then return nil, unknown(registry, group) end
   if is_scoped ~= kind.namespaced and (is_scoped or name) then return nil, unknown(registry, group) end
   return { kind = kind, namespace = namespace, name = name, subresource = subresource }
 end

@@ -73,7 +73,31 @@ local function subsets_of(c, service)
       subset[field][#subset[field] + 1] = address_of(pod)
     end
   end
-  return json.array(subsets)
+  return json.array(subsets), pods
+end
+
+-- Which pods are ready and which are not: { [uid] = field of the subset }.
+local function places(subsets)
+  local found = {}
+  for _, subset in ipairs(subsets or NONE) do
+    for _, field in ipairs { "addresses", "notReadyAddresses" } do
+      for _, address in ipairs(subset[field] or NONE) do found[(address.targetRef or NONE).uid or ""] = field end
+    end
+  end
+  return found
+end
+
+-- Since when what is new is so: the earliest of the new Service and of the pods that came or changed; nil when nothing came.
+local function trigger(service, known, subsets, pods)
+  local first = not known and service.metadata.creationTimestamp or nil
+  local before, now = places(known and known.object.subsets), places(subsets)
+  for _, pod in ipairs(pods) do
+    local uid, ready = pod.metadata.uid, common.condition(pod.status, "Ready")
+    if now[uid] and now[uid] ~= before[uid] and ready and (not first or ready.lastTransitionTime < first) then
+      first = ready.lastTransitionTime
+    end
+  end
+  return first
 end
 
 local function without_versions(subsets)
@@ -104,20 +128,23 @@ return function(c, key)
   end
   local service = record.object
   if not service.spec.selector or not next(service.spec.selector) or service.spec.type == "ExternalName" then return true end
-  local subsets = subsets_of(c, service)
+  local subsets, pods = subsets_of(c, service)
   local labels = service.metadata.labels
   if service.spec.clusterIP == "None" then labels = with(labels, { ["service.kubernetes.io/headless"] = "" }) end
   if known and json.equal(without_versions(known.object.subsets), without_versions(subsets))
     and json.equal(known.object.metadata.labels or NONE, labels or NONE) then
     return true
   end
-  local annotations = with(known and known.object.metadata.annotations, { [TRIGGER] = c.w:time() })
+  local annotations = with(known and known.object.metadata.annotations,
+    { [TRIGGER] = trigger(service, known, subsets, pods) or common.ABSENT })
+  if not next(annotations) then annotations = nil end
   if not known then
     return (c:create(ID, namespace, { apiVersion = "v1", kind = "Endpoints", subsets = subsets[1] and subsets or nil,
       metadata = { name = name, namespace = namespace, labels = labels, annotations = annotations } })) ~= nil
   end
   return c:modify(ID, namespace, name, function(object)
-    return with(object, { metadata = with(object.metadata, { labels = labels or common.ABSENT, annotations = annotations }),
+    return with(object, { metadata = with(object.metadata, { labels = labels or common.ABSENT,
+      annotations = annotations or common.ABSENT }),
       subsets = subsets[1] and subsets or common.ABSENT })
   end) ~= nil
 end

@@ -23,6 +23,7 @@ local function reference(object, field_path)
 end
 
 local BURST, REFILL = 25, 300
+local SERIES = 360 -- seconds between two writes of a series
 local EXPIRY = 600000 -- ms between two looks for old ones
 
 local function short(text) return digest.sha256(text):sub(1, 16) end
@@ -36,12 +37,25 @@ local function new_name(w, object)
   return ("%s.%x"):format(object.metadata.name, w:now() * 1000000 + w.version % 1000000)
 end
 
--- Events are written as they stand: they come from ourselves, and seven of them go with every pod. -> its name
-local function put_new(c, object, event)
+local ALL = {}
+local REFERENCE = { ["f:apiVersion"] = ALL, ["f:kind"] = ALL, ["f:name"] = ALL, ["f:namespace"] = ALL, ["f:resourceVersion"] = ALL,
+  ["f:uid"] = ALL }
+local TOLD = { ["f:count"] = ALL, ["f:firstTimestamp"] = ALL, ["f:involvedObject"] = REFERENCE, ["f:lastTimestamp"] = ALL,
+  ["f:message"] = ALL, ["f:reason"] = ALL, ["f:source"] = { ["f:component"] = ALL }, ["f:type"] = ALL }
+local TOLD_BY_NODE = with(TOLD, { ["f:involvedObject"] = with(REFERENCE, { ["f:fieldPath"] = ALL }),
+  ["f:source"] = { ["f:component"] = ALL, ["f:host"] = ALL } })
+local SCHEDULED = { ["f:action"] = ALL, ["f:eventTime"] = ALL, ["f:note"] = ALL, ["f:reason"] = ALL, ["f:regarding"] = REFERENCE,
+  ["f:reportingController"] = ALL, ["f:reportingInstance"] = ALL, ["f:type"] = ALL }
+
+-- Events are written as they stand, with constant managed fields: they come from ourselves, and seven of them go with every pod.
+-- -> its name
+local function put_new(c, object, event, manager, api_version, fields)
   local w = c.w
+  local now = w:time()
   event.apiVersion, event.kind = "v1", "Event"
   event.metadata = { name = new_name(w, object), namespace = object.metadata.namespace or "default", uid = w:uid(),
-    creationTimestamp = w:time() }
+    creationTimestamp = now, managedFields = json.array { { manager = manager, operation = "Update", apiVersion = api_version, time = now,
+      fieldsType = "FieldsV1", fieldsV1 = fields } } }
   w:put(ID, event)
   local kept = w.cell.timings.event_ttl
   if kept > 0 then w:after(math.ceil(math.max(kept * 1000, EXPIRY)), "expiry", "events") end
@@ -110,7 +124,8 @@ function M.tell(c, source, object, type, reason, message, field_path, host)
     local now = w:time()
     memory.names = with(memory.names, { [key] = put_new(c, object, { involvedObject = reference(object, field_path), type = type,
       reason = reason, message = message, count = 1, firstTimestamp = now, lastTimestamp = now, eventTime = json.null,
-      reportingComponent = "", reportingInstance = "", source = { component = source, host = host } }) })
+      reportingComponent = "", reportingInstance = "", source = { component = source, host = host } },
+      host and "kubelet" or "kube-controller-manager", "v1", host and TOLD_BY_NODE or TOLD) })
   end
   remember(w, source, uid, memory)
 end
@@ -125,13 +140,14 @@ function M.tell_series(c, object, type, reason, message, action)
   local key = metadata.resourceVersion .. reason
   local known = memory and memory.names[key] and w:get(ID, metadata.namespace, memory.names[key])
   if known then
-    local series = known.object.series
-    w:put(ID, with(known.object, { series = { count = (series and series.count or 1) + 1, lastObservedTime = w:micro_time() } }))
+    local series, second = known.object.series, w:now() // 1000
+    if series and second - common.seconds(series.lastObservedTime) < SERIES then return end
+    w:put(ID, with(known.object, { series = { count = (series and series.count or 0) + 1, lastObservedTime = w:micro_time() } }))
     return
   end
   local name = put_new(c, object, { involvedObject = reference(object), type = type, reason = reason, message = message, action = action,
     eventTime = w:micro_time(), firstTimestamp = json.null, lastTimestamp = json.null, reportingComponent = "default-scheduler",
-    reportingInstance = "default-scheduler-sandbox", source = {} })
+    reportingInstance = "default-scheduler-sandbox", source = {} }, "kube-scheduler", "events.k8s.io/v1", SCHEDULED)
   remember(w, "scheduler", metadata.uid, { since = w:now() // 1000, names = with(memory and memory.names, { [key] = name }) })
 end
 

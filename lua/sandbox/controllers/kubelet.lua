@@ -141,6 +141,15 @@ end
 
 local function names(list) return "[" .. table.concat(list, " ") .. "]" end
 
+-- The list that is there, if the new one has the very same tables: comparing is then no work.
+local function unchanged(old, new)
+  if not old or #old ~= #new then return new end
+  for index, one in ipairs(new) do
+    if old[index] ~= one then return new end
+  end
+  return old
+end
+
 local function conditions_of(c, pod, phase, unready, uninitialized)
   local now = c.w:time()
   local list = json.array {}
@@ -165,7 +174,7 @@ local function conditions_of(c, pod, phase, unready, uninitialized)
     local ours = one.type == "Initialized" or one.type == "Ready" or one.type == "ContainersReady" or one.type == "PodScheduled"
     if not ours then list[#list + 1] = one end
   end
-  return list
+  return unchanged((pod.status or NONE).conditions, list)
 end
 
 local function host_ip(c, name)
@@ -186,10 +195,11 @@ local function status_of(c, pod, memory)
     if not x.is_init and not run.ready then unready[#unready + 1] = x.spec.name end
     has_sandbox = has_sandbox or run.shown ~= container.CREATING and run.shown ~= container.INITIALIZING
   end)
-  local status = with(pod.status, { phase = phase, hostIP = host_ip(c, pod.spec.nodeName), startTime = c.w:time(memory.since),
+  local status = with(pod.status, { phase = phase, hostIP = host_ip(c, pod.spec.nodeName),
+    startTime = (pod.status or NONE).startTime or c.w:time(memory.since),
     conditions = conditions_of(c, pod, phase, unready, uninitialized), containerStatuses = main,
     initContainerStatuses = inits[1] and inits or nil })
-  if has_sandbox then status.podIP, status.podIPs = memory.ip, json.array { { ip = memory.ip } } end
+  if has_sandbox and status.podIP ~= memory.ip then status.podIP, status.podIPs = memory.ip, json.array { { ip = memory.ip } } end
   return status
 end
 

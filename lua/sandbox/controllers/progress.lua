@@ -118,12 +118,12 @@ function M.of_rollout(deployment, sets, new, w)
   return status
 end
 
--- ms until the deadline must be looked at again, or nil.
+-- ms until the deadline must be looked at again, or nil: it is over, or the rollout was done before (then pods that fail later do not
+-- start it anew).
 function M.check_after(deployment, w)
   local condition, seconds = common.condition(deployment.status, "Progressing"), M.deadline(deployment)
-  if not seconds or not condition or condition.reason == "ProgressDeadlineExceeded" or M.is_complete(deployment, deployment.status) then
-    return nil
-  end
+  if not seconds or not condition or M.is_complete(deployment, deployment.status) then return nil end
+  if condition.reason == "ProgressDeadlineExceeded" or condition.reason == "NewReplicaSetAvailable" then return nil end
   local left = ((common.seconds(condition.lastUpdateTime) or 0) + seconds) * 1000 - w:now()
   return math.max(left, 0) + 1000
 end

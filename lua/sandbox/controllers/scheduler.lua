@@ -128,12 +128,12 @@ local function pod_affinity(c, pod, node)
     local found, anywhere = neighbours(c, pod, term, node)
     local own = common.matches(term.labelSelector, pod.metadata.labels) -- the first of its kind may go anywhere
     if not found and (anywhere or not own or not labels_of(node)[term.topologyKey]) then
-      return { "node(s) didn't match pod affinity rules", "node(s) didn't match pod affinity/anti-affinity rules" }
+      return { "node(s) didn't match pod affinity rules", "node(s) didn't match pod affinity/anti-affinity" }
     end
   end
   for _, term in ipairs((affinity.podAntiAffinity or NONE).requiredDuringSchedulingIgnoredDuringExecution or NONE) do
     if neighbours(c, pod, term, node) then
-      return { "node(s) didn't match pod affinity/anti-affinity rules", "node(s) didn't match pod anti-affinity rules" }
+      return { "node(s) didn't match pod affinity/anti-affinity", "node(s) didn't match pod anti-affinity rules" }
     end
   end
 end

@@ -84,7 +84,8 @@ local function row(object, w)
   end
   local source = object.source or {}
   local from, place = source.component, source.host
-  if not is_given(from) then from, place = object.reportingComponent or "", object.reportingInstance end
+  if not is_given(from) then from = object.reportingComponent or "" end
+  if not is_given(place) then place = object.reportingInstance end
   if is_given(place) then from = from .. ", " .. place end
   local about = object.involvedObject or {}
   local target = (about.kind or ""):lower() .. "/" .. (about.name or "")

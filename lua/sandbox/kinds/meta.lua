@@ -164,7 +164,11 @@ local function update_once(errs, new, old)
     end
   end
   for _, name in ipairs { "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds" } do
-    if new[name] ~= old[name] then checks.invalid(errs, "metadata." .. name, new[name], checks.IMMUTABLE) end
+    if new[name] ~= old[name] then
+      local date, time = tostring(new[name]):match("^(%d+%-%d+%-%d+)T(%d+:%d+:%d+)Z$")
+      local shown = date and checks.verbatim(date .. " " .. time .. " +0000 UTC") or new[name]
+      checks.invalid(errs, "metadata." .. name, shown, checks.IMMUTABLE)
+    end
   end
   check_common(errs, new, "metadata")
   if new.managedFields then check_managed(errs, "metadata.managedFields", new.managedFields) end

@@ -98,6 +98,10 @@ end
 local FORM = "; desired format: https://host[/path]"
 
 local function check_url(errs, path, url)
+  local bad = url:match("%%%x?$") or url:match("%%%X.?.?") or url:match("%%%x%X.?")
+  if bad then
+    return checks.required(errs, path, ('url must be a valid URL: parse "%s": invalid URL escape "%s"'):format(url, bad:sub(1, 3)) .. FORM)
+  end
   local scheme, rest = url:match("^([%a][%w+.-]*)://(.*)$")
   local host = rest and rest:match("^[^/?#]*") or ""
   if scheme ~= "https" then checks.invalid(errs, path, scheme or "", "'https' is the only allowed URL scheme" .. FORM) end

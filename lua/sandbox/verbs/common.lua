@@ -22,15 +22,29 @@ M.copy = copy
 
 function M.api_version(kind) return kind.api_version or (kind.group == "" and kind.version or kind.group .. "/" .. kind.version) end
 
--- Owner references without those that are there twice.
-local function without_twins(references)
+-- Owner references that are there twice are kept once. In place.
+function M.drop_twins(metadata)
+  local references = metadata.ownerReferences
+  if not references or not references[2] then return end
   local kept = json.array {}
   for _, one in ipairs(references) do
     local is_new = true
     for _, other in ipairs(kept) do is_new = is_new and not json.equal(one, other) end
     if is_new then kept[#kept + 1] = one end
   end
-  return kept
+  metadata.ownerReferences = kept
+end
+
+-- Where etcd holds what it does not hold under its plural.
+local STORED_AS = { services = "services/specs", endpoints = "services/endpoints", nodes = "minions",
+  ["ingresses.networking.k8s.io"] = "ingress" }
+
+-- A precondition that the storage finds broken, in its words. what: "UID" or "ResourceVersion".
+function M.broken_precondition(kind, namespace, name, what, wanted, found)
+  local place = STORED_AS[kind.id] or (kind.crd or kind.group == "apiextensions.k8s.io") and kind.group .. "/" .. kind.plural or kind.plural
+  return errors.conflict(kind, name, ("StorageError: invalid object, Code: 4, Key: /registry/%s%s/%s, ResourceVersion: 0, "
+    .. "AdditionalErrorMsg: Precondition failed: %s in precondition: %s, %s in object meta: %s")
+    :format(place, kind.namespaced and "/" .. namespace or "", name, what, wanted, what, found))
 end
 
 -- An object as its kind has it, defaults set, sharing nothing with the input. -> object | nil, text
@@ -51,7 +65,6 @@ function M.clean(kind, object)
     new.metadata = metadata
   end
   metadata.selfLink, metadata.clusterName = nil, nil
-  if metadata.ownerReferences and metadata.ownerReferences[2] then metadata.ownerReferences = without_twins(metadata.ownerReferences) end
   if kind.crd then
     for name, value in pairs(metadata) do
       if value == null then metadata[name] = nil end
@@ -84,25 +97,49 @@ function M.type_trouble(w, kind, object)
   return ('no kind %q is registered for version %q in scheme "pkg/api/legacyscheme/scheme.go:30"'):format(name, version)
 end
 
--- An apiVersion and kind that a path does not take. -> failure | nil
+-- What is wrong with the type of a custom object is found in three places: when it is read (a kind that is missing, here), when its
+-- managed fields are made (an apiVersion that is missing) and when it is validated (what does not fit).
+-- -> nil when the type is right, else { manage = failure } or { validate = failure }
+function M.type_later(kind, object)
+  local wanted = M.api_version(kind)
+  local version, name = object.apiVersion, object.kind
+  if version == wanted and name == kind.kind then return nil end
+  if version == nil or version == null or version == "" then
+    return { manage = errors.internal("Object 'apiVersion' is missing in 'object has no apiVersion field'") }
+  end
+  local causes = {}
+  if name ~= kind.kind then
+    causes[1] = { field = "kind", type = "FieldValueInvalid", message = ("Invalid value: %q: must be %s"):format(name, kind.kind) }
+  end
+  if version ~= wanted then
+    causes[#causes + 1] = { field = "apiVersion", type = "FieldValueInvalid",
+      message = ("Invalid value: %q: must be %s"):format(tostring(version), wanted) }
+  end
+  local metadata = type(object.metadata) == "table" and object.metadata or {}
+  return { validate = errors.invalid({ kind = tostring(name), group = kind.group },
+    type(metadata.name) == "string" and metadata.name or "", causes) }
+end
+
+-- Words for a custom object without a kind, or nil.
+function M.missing_kind(kind, object)
+  if not kind.crd or type(object.kind) == "string" and object.kind ~= "" then return nil end
+  return ("unmarshalerDecoder: Object 'Kind' is missing in '%s'"):format(json.encode(object))
+end
+
+-- An apiVersion and kind that a path does not take. -> failure | nil, what is to be said later (type_later)
 function M.check_type(w, kind, object)
   local wanted = M.api_version(kind)
   local version, name = object.apiVersion, object.kind
   if kind.crd then
-    if type(name) ~= "string" or name == "" then
-      return errors.bad_request(('%s in version "%s" cannot be handled as a %s: unmarshalerDecoder: Object \'Kind\' is missing in \'%s\'')
-        :format(kind.kind, kind.version, kind.kind, json.encode(object)))
+    local missing = M.missing_kind(kind, object)
+    if missing then
+      return errors.bad_request(('%s in version "%s" cannot be handled as a %s: %s'):format(kind.kind, kind.version, kind.kind, missing))
     end
-    if version ~= wanted then
+    if version ~= nil and version ~= null and version ~= "" and version ~= wanted then
       return errors.bad_request(("the API version in the data (%s) does not match the expected API version (%s)")
-        :format(type(version) == "string" and version or "", wanted))
+        :format(tostring(version), wanted))
     end
-    if name ~= kind.kind then
-      local metadata = type(object.metadata) == "table" and object.metadata or {}
-      return errors.invalid({ kind = name, group = kind.group }, type(metadata.name) == "string" and metadata.name or "",
-        { { field = "kind", type = "FieldValueInvalid", message = ("Invalid value: %q: must be %s"):format(name, kind.kind) } })
-    end
-    return nil
+    return nil, M.type_later(kind, object)
   end
   local trouble = M.type_trouble(w, kind, object)
   if not trouble then return nil end
@@ -181,6 +218,10 @@ end
 
 -- Managed fields of what was written by an update (not by server-side apply). -> object
 function M.manage(w, kind, live, new, options)
+  if w.is_lean then -- of an update nobody asks who wrote what: stage.lua
+    new.metadata.managedFields = live and live.metadata.managedFields
+    return new
+  end
   return M.managed().after_update(live, new, options.manager or "unknown", "Update", options.subresource, kind.schema, M.api_version(kind),
     w:time())
 end

@@ -9,7 +9,7 @@ local function prepare(w, kind, namespace, object, options)
   local failure = common.check_namespace(kind, metadata, namespace)
   if failure then return failure end
   metadata.deletionTimestamp, metadata.deletionGracePeriodSeconds = nil, nil
-  if strategy.prepare_create then strategy.prepare_create(object, w) end
+  if strategy.prepare_create then strategy.prepare_create(object, w, options) end
   metadata.creationTimestamp, metadata.uid = w:time(), w:uid()
   if (metadata.name == nil or metadata.name == "") and metadata.generateName and metadata.generateName ~= "" then
     metadata.name = metadata.generateName:sub(1, 58) .. w:suffix()
@@ -20,10 +20,10 @@ end
 local function store(w, kind, object, options)
   local metadata = object.metadata
   local version = common.version_of(metadata) -- what is no number is passed over
-  if version and version ~= 0 then
+  if version and version ~= 0 and not options.dry_run then
     return nil, errors.failure(500, nil, "resourceVersion should not be set on objects to be created")
   end
-  metadata.resourceVersion = nil
+  if not options.dry_run then metadata.resourceVersion = nil end
   local there = w:get(kind.id, common.scope(kind, metadata.namespace), metadata.name)
   if there then
     local failure = errors.already_exists(kind, metadata.name)
@@ -42,18 +42,20 @@ local function store(w, kind, object, options)
 end
 
 -- From the object as it was decoded and defaulted (it becomes ours) to the record.
--- options.applied: its managed fields are set already.
-local function finish(w, kind, namespace, object, options)
+-- options.applied: its managed fields are set already. later: of common.type_later.
+local function finish(w, kind, namespace, object, options, later)
   local strategy = kind.strategy
   local failure = strategy and strategy.refuse_create and strategy.refuse_create()
     or common.check_lifecycle(w, kind, namespace, object.metadata.name, true)
   if failure then return nil, failure end
+  if later and later.manage then return nil, later.manage end
   if not options.applied then object = common.manage(w, kind, nil, object, options) end
+  common.drop_twins(object.metadata)
   local review = { operation = "CREATE", kind = kind, namespace = namespace, name = object.metadata.name, object = object,
     options = options }
   object, failure = common.mutate(options, review, w)
   if not object then return nil, failure end
-  failure = prepare(w, kind, namespace, object, options)
+  failure = later and later.validate or prepare(w, kind, namespace, object, options)
   if failure then return nil, failure end
   review.object, review.name = object, object.metadata.name
   failure = common.admit(options, review)
@@ -65,14 +67,15 @@ end
 local function create(w, kind, namespace, object, options)
   options = options or {}
   if kind.strategy and kind.strategy.refuse_create then return nil, kind.strategy.refuse_create() end
-  local failure = common.check_type(w, kind, object)
+  local failure, later = common.check_type(w, kind, object)
   if failure then return nil, failure end
   local new, why = common.clean(kind, object)
   if not new then
     return nil, errors.bad_request(('%s in version "%s" cannot be handled as a %s: %s'):format(kind.kind, kind.version, kind.kind, why))
   end
   new.apiVersion, new.kind = common.api_version(kind), kind.kind
-  return finish(w, kind, namespace, new, options)
+  common.drop_twins(new.metadata)
+  return finish(w, kind, namespace, new, options, later)
 end
 
 return { create = create, finish = finish }

@@ -27,18 +27,19 @@ local function patched(w, kind, name, namespace, record, patch_type, body)
   local new, _, failure = BY_TYPE[patch_type](view.object(kind, record), body, kind)
   if not new then return nil, failure end
   if type(new) ~= "table" or json.is_array(new) then return nil, invalid_patch(kind, new, "an object was expected") end
-  if kind.crd then
-    failure = common.check_type(w, kind, new)
-    if failure then return nil, failure end
+  -- A strategic patch goes into the object of its Go type, which has no say in what type it is.
+  if patch_type == "strategic" then
+    if math.type(new.kind) or math.type(new.apiVersion) then return nil, invalid_patch(kind, body, "cannot convert int64 to string") end
+    new.apiVersion, new.kind = nil, nil
   end
-  local trouble = not kind.crd and common.type_trouble(w, kind, new)
+  local trouble = kind.crd and common.missing_kind(kind, new) or not kind.crd and common.type_trouble(w, kind, new)
   if trouble then return nil, invalid_patch(kind, new, trouble) end
   local clean, why = common.clean(kind, new)
   if not clean then return nil, invalid_patch(kind, new, why) end
   clean.apiVersion, clean.kind = common.api_version(kind), kind.kind
   failure = common.check_name(clean.metadata, kind.namespaced and namespace or "", name)
   if failure then return nil, failure end
-  return clean
+  return clean, nil, kind.crd and common.type_later(kind, new) or nil
 end
 
 -- Server-side apply (https://kubernetes.io/docs/reference/using-api/server-side-apply/).
@@ -49,30 +50,59 @@ local function check_configuration(kind, config)
     return errors.bad_request(("Incorrect version specified in apply patch. Specified patch version: %s, expected: %s")
       :format(version, wanted))
   end
-  if config.kind ~= kind.kind then
+  if config.kind ~= kind.kind and not kind.crd then
     return errors.failure(500, nil, ("failed to merge config: expected objects of the same type, but got %s and %s")
       :format(tostring(config.kind), kind.kind))
   end
 end
 
+-- Whether an object has fields, outside of metadata, that its clean form has not.
+local function loses(raw, clean, is_inner)
+  if type(raw) ~= "table" then return false end
+  if type(clean) ~= "table" then return true end
+  for name, value in pairs(raw) do
+    local is_ours = is_inner or name ~= "metadata"
+    if is_ours and value ~= json.null and (clean[name] == nil or loses(value, clean[name], true)) then return true end
+  end
+  return false
+end
+
+-- Of a custom object's metadata, the fields that fit their types: after an apply the server drops the others without a word.
+local function with_fit_metadata(object)
+  local metadata, embedded = object.metadata, require "sandbox.schema.embedded"
+  if type(metadata) ~= "table" or json.is_array(metadata) or embedded.metadata(metadata) then return object end
+  local copy, fit = {}, {}
+  for name, value in pairs(object) do copy[name] = value end
+  for name, value in pairs(metadata) do
+    if embedded.metadata { [name] = value } then fit[name] = value end
+  end
+  copy.metadata = fit
+  return copy
+end
+
 local function applied(w, kind, namespace, name, record, config, options)
   local failure = check_configuration(kind, config)
   if failure then return nil, failure end
-  local metadata = type(config.metadata) == "table" and config.metadata or {}
-  if not record and type(metadata.uid) == "string" and metadata.uid ~= "" then
-    return nil, errors.conflict(kind, name, ("uid mismatch: the provided object specified uid %s, and no existing object was found")
-      :format(metadata.uid))
-  end
   -- The configuration goes in as it came: neither defaults nor what the schema does not know are dropped from what it owns.
   local new, conflicts = common.managed().apply(record and view.object(kind, record), config, options.manager, options.force, kind.schema,
     common.api_version(kind), w:time())
   if not new then return nil, conflicts end
+  local uid = type(new.metadata) == "table" and new.metadata.uid
+  if not record and type(uid) == "string" and uid ~= "" then
+    return nil, errors.conflict(kind, name, ("uid mismatch: the provided object specified uid %s, and no existing object was found")
+      :format(uid))
+  end
+  if kind.crd then new = with_fit_metadata(new) end
   local clean, why = common.clean(kind, new)
-  if not clean then return nil, errors.bad_request(why) end
+  if not clean then
+    return nil, errors.failure(500, nil, ("failed to convert new object to proper version: unable to convert unstructured object to %s, "
+      .. "Kind=%s: %s"):format(kind.group .. "/" .. kind.version, kind.kind, why))
+  end
   clean.apiVersion, clean.kind = common.api_version(kind), kind.kind
   failure = common.check_name(clean.metadata, kind.namespaced and namespace or "", name)
   if failure then return nil, failure end
-  return clean
+  if not kind.crd then return clean end
+  return clean, nil, common.type_later(kind, new), loses(new, clean)
 end
 
 local function with(options, changes)
@@ -85,8 +115,10 @@ end
 function M.patch(w, kind, namespace, name, patch_type, body, options)
   options = options or {}
   if patch_type == "apply" then
-    return update.put(w, kind, namespace, name, with(options, { applied = true, create = not options.subresource }), function(record)
-      if not record and options.subresource then return nil, errors.not_found(kind, name) end
+    -- A subresource creates nothing; the server's registry of Services forgets that.
+    local creates = not options.subresource or kind.id == "services"
+    return update.put(w, kind, namespace, name, with(options, { applied = true, create = creates }), function(record)
+      if not record and not creates then return nil, errors.not_found(kind, name) end
       return applied(w, kind, namespace, name, record, body, options)
     end)
   end

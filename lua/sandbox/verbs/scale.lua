@@ -58,7 +58,7 @@ function M.write(w, kind, namespace, name, options, change)
     if not scale then return nil, refused end
     refused = common.check_name(scale.metadata or {}, namespace, name)
     if refused then return nil, refused end
-    if (scale.metadata.namespace or "") == "" then
+    if not kind.crd and (scale.metadata.namespace or "") == "" then
       return nil, errors.invalid(M.KIND, name,
         { { field = "metadata.namespace", type = "FieldValueRequired", message = "Required value" } })
     end

@@ -66,7 +66,9 @@ local function store(w, kind, record, new, options)
     return common.unstored(new)
   end
   if kind.crd then new.apiVersion = record.object.apiVersion end -- versions differ in nothing else
-  if json.equal(new, record.object) then return record end
+  -- A server keeps what an apply brought and the schema does not know, shows it to nobody, and loses it at the next write: that one
+  -- counts as a change (record.unclean).
+  if json.equal(new, record.object) and not record.unclean then return record end
   if options.dry_run then return common.unstored(new) end
   return w:put(kind.id, new)
 end
@@ -75,32 +77,43 @@ end
 local function attempt(w, kind, namespace, name, options, produce)
   local scope = common.scope(kind, namespace)
   local record = w:get(kind.id, scope, name)
-  local new, failure = produce(record)
+  local new, failure, later, is_unclean = produce(record)
   if not new then return nil, failure end
   if not record then
-    if not (options.create or kind.strategy and kind.strategy.create_on_update) then
-      return nil, errors.not_found(kind, name)
-    end
-    new.metadata.resourceVersion = nil
-    local created, refused = create.finish(w, kind, namespace, new, options)
+    -- The server's registry of Services lets a status write create.
+    local creates = options.create or kind.strategy and kind.strategy.create_on_update
+      or kind.id == "services" and options.subresource == "status"
+    if not creates then return nil, errors.not_found(kind, name) end
+    local _, unreadable = common.version_of(new.metadata)
+    if unreadable then return nil, unreadable end
+    if not options.dry_run then new.metadata.resourceVersion = nil end
+    local created, refused = create.finish(w, kind, namespace, new, options, later)
+    if created then created.unclean = is_unclean end
     return created, refused, false, created ~= nil
   end
   local live = view.object(kind, record)
+  if later and later.manage then return nil, later.manage end
   if not options.applied then new = common.manage(w, kind, live, new, options) end
+  common.drop_twins(new.metadata)
   local review = { operation = "UPDATE", kind = kind, namespace = namespace, name = name, object = new, old = live,
     options = options }
   new, failure = common.mutate(options, review, w)
   if not new then return nil, failure end
-  failure = check_version(kind, name, new.metadata, record) or prepare(w, kind, namespace, new, live, options)
+  failure = check_version(kind, name, new.metadata, record) or later and later.validate or prepare(w, kind, namespace, new, live, options)
   if failure then return nil, failure end
   review.object = new
   failure = common.admit(options, review)
   if failure then return nil, failure end
   if w:get(kind.id, scope, name) ~= record then return nil, errors.modified(kind, name), true end
-  return store(w, kind, record, new, options)
+  local stored
+  stored, failure = store(w, kind, record, new, options)
+  if stored and stored ~= record then stored.unclean = is_unclean end
+  return stored, failure
 end
 
--- produce(record|nil) -> a fresh, clean object | nil, failure. -> record | nil, failure; third result: true if it was created
+-- produce(record|nil) -> a fresh, clean object | nil, failure; third: what common.type_later has to say; fourth: whether the
+-- server would keep more of it than it shows.
+-- -> record | nil, failure; third: true if it was created
 function M.put(w, kind, namespace, name, options, produce)
   for _ = 1, ATTEMPTS do
     local record, failure, again, created = attempt(w, kind, namespace, name, options, produce)
@@ -109,29 +122,23 @@ function M.put(w, kind, namespace, name, options, produce)
   return nil, errors.modified(kind, name)
 end
 
--- Where etcd holds what it does not hold under its plural.
-local STORED_AS = { services = "services/specs", endpoints = "services/endpoints", nodes = "minions",
-  ["ingresses.networking.k8s.io"] = "ingress" }
-
 -- An update's own precondition: a uid that it names.
 local function check_uid(kind, namespace, name, uid, record)
   if uid == nil or uid == "" or record and uid == record.uid or DIRECT[kind.id] then return nil end
-  return errors.conflict(kind, name, ("StorageError: invalid object, Code: 4, Key: /registry/%s%s/%s, ResourceVersion: 0, "
-    .. "AdditionalErrorMsg: Precondition failed: UID in precondition: %s, UID in object meta: %s")
-    :format(STORED_AS[kind.id] or (kind.crd or kind.group == "apiextensions.k8s.io") and kind.group .. "/" .. kind.plural or kind.plural,
-      kind.namespaced and "/" .. namespace or "", name, uid, record and record.uid or ""))
+  return common.broken_precondition(kind, namespace, name, "UID", uid, record and record.uid or "")
 end
 
 -- Write an object in place of the stored one. options: subresource, manager, dry_run, admission.
 function M.update(w, kind, namespace, name, object, options)
   options = options or {}
-  local failure = common.check_type(w, kind, object)
+  local failure, later = common.check_type(w, kind, object)
   if failure then return nil, failure end
   local first, why = common.clean(kind, object)
   if not first then
     return nil, errors.bad_request(('%s in version "%s" cannot be handled as a %s: %s'):format(kind.kind, kind.version, kind.kind, why))
   end
   first.apiVersion, first.kind = common.api_version(kind), kind.kind
+  common.drop_twins(first.metadata)
   failure = common.check_name(first.metadata, kind.namespaced and namespace or "", name)
   if failure then return nil, failure end
   local uid = first.metadata.uid
@@ -144,7 +151,7 @@ function M.update(w, kind, namespace, name, object, options)
       new = common.clean(kind, object)
       new.apiVersion, new.kind = common.api_version(kind), kind.kind
     end
-    return new
+    return new, nil, later
   end)
 end
 

@@ -130,6 +130,7 @@ local function direct(s, kind, patch)
   elseif roll == 3 then
     patch.metadata = patch.metadata or {}
     patch.metadata["$deleteFromPrimitiveList/finalizers"] = json.array { "example.com/hold" }
+    patch.metadata.finalizers = nil -- which of the two comes first is a matter of a Go map's order
   elseif roll == 4 and kind.kind == "Deployment" then
     patch.spec = patch.spec or {}
     patch.spec.strategy = { ["$retainKeys"] = json.array { "type" }, type = "Recreate" }
@@ -162,6 +163,8 @@ function M.apply(s, kind, object)
   local config = s:chance(60) and tree.copy(object) or tree.part(s, body_of(object), 75)
   if kind.kind == "Pod" and s:chance(60) then config = {} end
   if s:chance(15) then config = {} end
+  if kind.custom and config.spec then config.spec.unknown, config.spec.unknownField = nil, nil end -- see differences.lua
+  if kind.kind == "Gadget" and not config.spec then config.spec = { level = 1 } end
   config.apiVersion, config.kind = object.apiVersion, object.kind
   config.metadata = { name = object.metadata.name, namespace = object.metadata.namespace }
   if s:chance(70) then config.metadata.labels = tree.copy(object.metadata.labels) end

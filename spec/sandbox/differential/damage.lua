@@ -32,11 +32,14 @@ function ways.value(s, r)
   if not place then return false end
   -- labels of the sequence keep it apart from others in lists
   if place.path[#place.path] == "seq" or place.path[#place.path] == "labels" then return false end
-  tree.set(body(r), place.path, wrong_value(s, place.value))
+  local value = wrong_value(s, place.value)
+  if value == json.null and r.verb == "apply" then return false end
+  tree.set(body(r), place.path, value)
   return true
 end
 
 function ways.unknown_field(s, r)
+  if r.verb == "apply" and r.custom then return false end -- see differences.lua
   if not body(r) or json.is_array(body(r)) then return false end
   local objects = {}
   for _, place in ipairs(tree.places(body(r))) do

@@ -4,6 +4,19 @@
 -- they are compared. Rows are counted when they had something to hide, and the counts are printed: a row that hides nothing
 -- any more can go.
 
+-- Not asked at all, because the real server's answer is a matter of chance, or of how it stores things:
+--
+-- - a strategic merge patch with both "finalizers" and "$deleteFromPrimitiveList/finalizers": which comes first is the order of a Go map;
+-- - server-side apply of unknown fields, and of null, to custom kinds: the server stores what it shows nobody (it prunes when it reads), so
+--   that the next write of nothing counts as a change; and apply that takes a whole "spec" away from a kind that preserves
+--   unknown fields, which leaves a null behind;
+-- - Secrets with an empty value: read back it is another kind of empty, and the next write of nothing counts as a change;
+-- - writing the status of a Service that does not exist: it makes one, without an address;
+-- - pages of lists whose names the servers drew, or with other sequences' objects in them.
+--
+-- And the order of managedFields and of what comes from a watch cache is put aside (normal.lua): the first is by second and the
+-- clocks differ, the second is that of a Go map.
+
 local M = { used = {} }
 
 local function status(answer)

@@ -13,6 +13,7 @@ end
 local function label(self, class, value)
   local key = class .. value
   local found = self.labels[key]
+  if not found and self.frozen then return "<" .. class .. ">" end
   if not found then
     self.counts[class] = (self.counts[class] or 0) + 1
     found = "<" .. class .. " " .. self.counts[class] .. ">"
@@ -52,6 +53,8 @@ function M:text(text)
     if text:find("%d%dT%d%d:") then text = text:gsub(TIME, function(t) return not t:find(FIXED) and "<time>" or nil end) end
     if text:find("esourceVersion in", 1, true) then
       text = text:gsub("(in record %()(%d+)", function(w, v) return w .. label(self, "version", v) end)
+      text = text:gsub("(in the precondition %()(%d%d+)", function(w, v) return w .. label(self, "version", v) end)
+      text = text:gsub("(in precondition: )(%d%d+)", function(w, v) return w .. label(self, "version", v) end)
       text = text:gsub("(in object meta: )(%d+)", function(w, v) return w .. label(self, "version", v) end)
     end
     if text:find("resourceVersion", 1, true) then
@@ -99,6 +102,14 @@ local function managers_in_order(entries)
   local out = json.array(table.move(entries, 1, #entries, 1, {}))
   local function key(e) return type(e) == "table" and ("%s %s %s"):format(e.manager, e.operation, e.apiVersion) or "" end
   table.sort(out, function(x, y) return key(x) < key(y) end)
+  return out
+end
+
+-- A Status: what it shows for the first time gets no label, since one side may show more of a body than the other.
+function M:status(value)
+  self.frozen = true
+  local out = self:value(value)
+  self.frozen = false
   return out
 end
 

@@ -64,7 +64,8 @@ local function url(t, subresource, no_name)
 end
 
 local function request(verb, method, t, rest)
-  local r = { verb = verb, method = method, kind = t.kind.kind, ns = t.ns, key = t.key, path = rest.path or url(t, rest.subresource), query = {} }
+  local r = { verb = verb, method = method, kind = t.kind.kind, custom = t.kind.custom, ns = t.ns, key = t.key,
+    path = rest.path or url(t, rest.subresource), query = {} }
   for k, v in pairs(rest) do r[k] = v end
   return r
 end
@@ -244,6 +245,7 @@ function verbs.status(self)
   local t = self:target(not s:chance(8))
   local style = s:pick { "get", "put", "merge", "merge", "json", "apply", "strategic" }
   local status = t.kind.new_status and t.kind.new_status(s) or { phase = "Running" }
+  if not t.exists and t.kind.kind == "Service" and (style == "put" or style == "apply") then style = "merge" end -- see differences.lua
   local r
   if style == "get" then
     r = request("status", "GET", t, { subresource = "status" })
@@ -303,7 +305,8 @@ function M:next(careful)
     local verb = careful and self.s:pick { "get", "list", "merge", "create" } or self.s:weighted(WEIGHTS)
     local r = verbs[verb](self)
     if r then
-      if not careful and self.s:chance(11) then damage.apply(self.s, r) end
+      local often = (verb == "watch" or verb == "deletecollection") and 30 or 11
+      if not careful and self.s:chance(often) then damage.apply(self.s, r) end
       r.number = self.count
       return r
     end

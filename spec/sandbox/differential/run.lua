@@ -54,7 +54,9 @@ local function install(server)
   if o.crds == "no" then return end
   for _, manifest in ipairs(manifests()) do
     local answer = server.send { method = "POST", path = CRDS, query = {}, content_type = "application/json", body = json.encode(manifest) }
-    if answer.status ~= 201 and not (o.base and answer.status == 409) then error(("%s: %s: %d %s"):format(server.name, manifest.metadata.name, answer.status, answer.body)) end
+    if answer.status ~= 201 and not (o.base and answer.status == 409) then
+      error(("%s: %s: %d %s"):format(server.name, manifest.metadata.name, answer.status, answer.body))
+    end
   end
   for _, manifest in ipairs(manifests()) do
     local path = ("/apis/%s/%s/%s"):format(manifest.spec.group, manifest.spec.versions[1].name, manifest.spec.names.plural)

@@ -105,6 +105,7 @@ end
 
 local function normal_object(self, object)
   still_ages(object)
+  if object.kind == "Status" then return self.normal:status(object) end
   return self.normal:value(object)
 end
 

@@ -123,6 +123,7 @@ function M.of(list, namespace, hashes)
   for _, object in ipairs(list("/api/v1" .. at .. "resourcequotas")) do add("quota " .. json.encode(object.status or {})) end
   for _, object in ipairs(list("/api/v1" .. at .. "serviceaccounts")) do add("account " .. object.metadata.name) end
   event_lines(hashes, list("/api/v1" .. at .. "events"), lines)
+  for index, line in ipairs(lines) do lines[index] = line:gsub(namespace:gsub("%-", "%%-"), "NAMESPACE") end
   table.sort(lines)
   return lines
 end
