@@ -51,7 +51,7 @@ $(B)/assets.o: $(B)/assets.S
 
 $(B)/spec/%: $(B)/spec/host/%.o $(SUPPORT) $(B)/libmoonphase.a
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
-$(B)/spec/bench/replay: $(B)/spec/bench/replay.o $(B)/libmoonphase.a
+$(addprefix $(B)/spec/bench/,replay load): $(B)/spec/bench/%: $(B)/spec/bench/%.o $(B)/libmoonphase.a
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 .SECONDARY:
 

@@ -7,6 +7,10 @@
 -- one strategic merge patch. What the server refuses to change (422) is replaced if the policy
 -- allows it for this child.
 --
+-- Of a kind whose cache keeps metadata only (Secrets: their contents are written, never cached) the object itself is
+-- read by name and compared, once for each resourceVersion that its watch shows: so an edit of its contents is
+-- seen, a restart writes nothing, and no digest of what it holds lies about in an annotation.
+--
 -- Every function here may wait. ensure() answers "unchanged", "written", or nil and a Problem
 -- (lua/types/policy.lua).
 
@@ -21,6 +25,7 @@ M.MANAGER = "moonphase"
 M.DIGEST = "moonphase.primehub.io/policy" -- which policy changed this child last
 local APPLY_QUERY = { fieldManager = M.MANAGER, force = "true" }
 local PATCH_QUERY = { fieldManager = M.MANAGER }
+local OWN_TRIES = 4
 
 local function problem(child, code, reason, message)
   return nil, { kind = child.kind, name = child.metadata.name, code = code, reason = reason, message = message }
@@ -97,7 +102,8 @@ function M.ownership(live, owner_uid, child)
 end
 
 -- ctx: {cluster, informer, owner_uid, digest, settled (a table to remember in what was found equal),
--- replace_allowed(child) -> bool, count(kind), dry_run(child, found), not_kept(child, found): told when a write was taken and something differs all the same}
+-- replace_allowed(child) -> bool, may_delete(child) -> bool (nil: yes): asked just before a delete, also of what is made anew,
+-- count(kind), dry_run(child, found), not_kept(child, found): told when a write was taken and something differs all the same}
 local function body_of(ctx, child, uid)
   local body, meta, annotations = {}, {}, {}
   for k, v in pairs(child) do body[k] = v end
@@ -153,7 +159,7 @@ end
 
 -- 422: the server will not change it in place. Delete exactly this object and make it anew.
 local function replace(ctx, child, live, answer)
-  if not ctx.replace_allowed(child) then return refused(child, answer) end
+  if not ctx.replace_allowed(child) or ctx.may_delete and not ctx.may_delete(child) then return refused(child, answer) end
   log.warn("replacing a child that cannot be changed in place",
     { kind = child.kind, name = child.metadata.name, namespace = child.metadata.namespace, why = words_of(child, answer) })
   local gone, failure = delete(ctx, child, live.metadata.uid)
@@ -171,7 +177,8 @@ end
 local function strategic_patch(ctx, child, live, patch)
   patch.metadata = patch.metadata or {}
   patch.metadata.uid = live.metadata.uid
-  patch.metadata.annotations = { [M.DIGEST] = ctx.digest }
+  patch.metadata.annotations = patch.metadata.annotations or {}
+  patch.metadata.annotations[M.DIGEST] = ctx.digest
   return send(ctx, child, "application/strategic-merge-patch+json", PATCH_QUERY, patch)
 end
 
@@ -208,6 +215,32 @@ local function apply_over(ctx, child, live)
   return server_side_apply(ctx, child, live.metadata.uid)
 end
 
+-- Our patches make us a second owner of what they changed: "Update" beside "Apply", and an apply takes away only what it
+-- alone owns. So what a user removes later would stay (an environment variable, a volume). The first of our entries of
+-- this kind is taken out; no field changes by it. Its place may have moved meanwhile: what stands there is tested.
+local function own_once(ctx, child, live)
+  for i, entry in ipairs(live.metadata.managedFields or {}) do
+    if entry.manager == M.MANAGER and entry.operation == "Update" and not entry.subresource then
+      local path = ("/metadata/managedFields/%d"):format(i - 1)
+      return send(ctx, child, "application/json-patch+json", PATCH_QUERY, json.array {
+        { op = "test", path = path .. "/manager", value = M.MANAGER }, { op = "test", path = path .. "/operation", value = "Update" },
+        { op = "remove", path = path },
+      })
+    end
+  end
+end
+
+-- Until it is so; a server that will not have it is left alone.
+local function settle_ownership(ctx, child, live)
+  for _ = 1, OWN_TRIES do
+    local answer = own_once(ctx, child, live)
+    if not answer then return end
+    if not ok(answer) then answer = ctx.cluster:request { path = path_of(ctx, child) } end
+    live = ok(answer) and object_in(answer)
+    if not live then return end
+  end
+end
+
 -- The live object differs: mend it. Extras go first, since an entry that nobody asked for may keep the
 -- server from taking ours (a port of the same name); order comes last, on what apply left.
 local function mend(ctx, child, live, found)
@@ -224,6 +257,7 @@ local function mend(ctx, child, live, found)
     end
   end
   if #found > 0 then ctx.not_kept(child, found) end
+  settle_ownership(ctx, child, live)
   return "written"
 end
 
@@ -246,10 +280,25 @@ local function settle(ctx, child, live)
   return mend(ctx, child, live, found)
 end
 
--- The child and the live object as one number. While it stays the same nothing differs, if nothing did.
-local function mark_of(ctx, child, key)
-  local content = ctx.informer:content(key)
-  return content and digest.quick(child) ~ content * 3
+local function is_whole(kind)
+  return kind.keep == nil or kind.keep == "whole"
+end
+
+-- The child and the live object as one number. While it stays the same nothing differs, if nothing did. `object`: the
+-- handle that the cache has, or the metadata of what was read.
+local function mark_of(ctx, child, key, object)
+  if is_whole(ctx.informer.kind) then
+    local content = ctx.informer:content(key)
+    return content and digest.quick(child) ~ content * 3
+  end
+  return object and digest.quick { child = child, uid = object.uid, version = object.version or object.resourceVersion }
+end
+
+-- Whether nothing differed when this very child was last compared with what the cache holds of it still.
+function M.is_settled(settled, informer, child)
+  local key = child.metadata.namespace .. "/" .. child.metadata.name
+  local mark = settled[child.kind .. "/" .. key]
+  return mark ~= nil and mark == mark_of({ informer = informer }, child, key, informer:get(key))
 end
 
 local function ensure_cached(ctx, child, key, live)
@@ -258,25 +307,40 @@ local function ensure_cached(ctx, child, key, live)
   return result, trouble
 end
 
+-- The server's own copy decides.
+local function ensure_read(ctx, child, key, answer)
+  local found, why = object_in(answer)
+  if not found then return problem(child, 0, "NoAnswer", why) end
+  local result, trouble = settle(ctx, child, found)
+  if result == "unchanged" then
+    remember(ctx, child, answer) -- our watch may not show it (yet): let readers see it
+    if not ctx.dry_run then ctx.settled[child.kind .. "/" .. key] = mark_of(ctx, child, key, found.metadata) end
+  end
+  return result, trouble
+end
+
+-- The answer to an apply of what is not there. A path that the server does not know has another 404 than a namespace that is gone.
+local function not_made(ctx, child, answer, failure)
+  local kind = ctx.informer.kind
+  if answer and answer.status == 404 and not (answer.message or ""):find("namespaces ", 1, true) then
+    return problem(child, 404, "NotServed", ("the cluster does not serve %s (%s)"):format(kind.resource, kind.api_version))
+  end
+  return refused(child, answer, failure)
+end
+
 -- Make `child` (completed) so.
 function M.ensure(ctx, child)
   local key = child.metadata.namespace .. "/" .. child.metadata.name
-  local mark = ctx.settled[child.kind .. "/" .. key]
-  if mark and mark == mark_of(ctx, child, key) then return "unchanged" end
-  local live = ctx.informer:read(key)
+  if M.is_settled(ctx.settled, ctx.informer, child) then return "unchanged" end
+  local live = is_whole(ctx.informer.kind) and ctx.informer:read(key)
   if live then return ensure_cached(ctx, child, key, live) end
   local answer, failure = ctx.cluster:request { path = path_of(ctx, child) }
   if answer and answer.status == 200 then
-    local found, why = object_in(answer)
-    if not found then return problem(child, 0, "NoAnswer", why) end
-    local result, trouble = settle(ctx, child, found)
-    -- ours and as wanted, but our watch does not show it (yet): let readers see it
-    if result == "unchanged" then remember(ctx, child, answer) end
-    return result, trouble
+    return ensure_read(ctx, child, key, answer)
   elseif answer and answer.status == 404 then
     if ctx.dry_run then return ctx.dry_run(child, nil) end
     local made, why = server_side_apply(ctx, child, nil)
-    if not ok(made) then return refused(child, made, why) end
+    if not ok(made) then return not_made(ctx, child, made, why) end
     return "written"
   end
   return refused(child, answer, failure)
@@ -289,6 +353,7 @@ function M.prune(ctx, target, namespace)
   if not live or live.deleting or live.indexes.owner ~= ctx.owner_uid then return "unchanged" end
   local child = { kind = target.kind, metadata = { name = target.name, namespace = namespace } }
   if ctx.dry_run then return ctx.dry_run(child, "delete") end
+  if ctx.may_delete and not ctx.may_delete(child) then return "unchanged" end
   local answer, failure = delete(ctx, child, live.uid)
   if ok(answer) or (answer and answer.status == 404) then return "written" end
   return refused(child, answer, failure)

@@ -33,6 +33,20 @@ local function kind_trouble(where, kind)
   if keep ~= nil and keep ~= "whole" and keep ~= "metadata" and not texts(keep) then
     return where .. ".keep must be \"whole\", \"metadata\" or a list of paths"
   end
+  if kind.field_selector ~= nil and not is_text(kind.field_selector) then return where .. ".field_selector must be text" end
+end
+
+-- What is watched because it tells of objects of another watch (Events of pods): found by their name, not by the label.
+local function about_trouble(watches)
+  for name, kind in pairs(watches) do
+    local subject = kind.about and watches[kind.about]
+    if kind.about ~= nil and (not subject or subject.about) then
+      return ("watches.%s is about %s, which is no other watch found by the label"):format(name, tostring(kind.about))
+    end
+    if kind.about and not is_text(kind.by) then
+      return ("watches.%s must say `by`: the path of the name of what it is about"):format(name)
+    end
+  end
 end
 
 local function group_trouble(declaration, group)
@@ -75,7 +89,7 @@ local function declaration_trouble(declaration)
     trouble = group_trouble(declaration, group)
     if trouble then return "the controller's " .. trouble end
   end
-  trouble = inputs_trouble(declaration)
+  trouble = about_trouble(declaration.watches) or inputs_trouble(declaration)
   return trouble and "the controller's " .. trouble
 end
 

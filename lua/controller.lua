@@ -5,14 +5,15 @@
 -- without delaying another. Every key is looked at again at least every ten minutes from the
 -- caches: no read, and no write unless something differs.
 
-local apply = require "apply"
 local contract = require "contract"
 local diff = require "diff"
 local guard = require "guard"
-local informers = require "informers"
+local leader = require "leader"
+local masked = require "masked"
 local observe = require "observe"
 local reconcile = require "reconcile"
 local rollout = require "rollout"
+local watches = require "watches"
 
 local M = {}
 M.__index = M
@@ -21,19 +22,7 @@ local RESYNC_SECONDS = 600
 local REPLACE_SECONDS = 600
 local WORKERS = 32
 local BURST_SECONDS = 0.05
-local TROUBLE_SECONDS = 600
-
--- By name: requests and keys come in the same order in every process.
-local function sorted(map)
-  local names = {}
-  for name in pairs(map or {}) do names[#names + 1] = name end
-  table.sort(names)
-  local i = 0
-  return function()
-    i = i + 1
-    return names[i], map and map[names[i]]
-  end
-end
+local SLICE_SECONDS = 0.004 -- no turn of the loop is longer than 10 ms
 
 -- A child is replaced at most every ten minutes; more would be a fight with the server.
 local function replacement_budget()
@@ -62,7 +51,7 @@ local function new_metrics()
 end
 
 -- What changes children: the policies, the settings that they were given, and moonphase itself.
-local function digest_of(generation, settings)
+function M.digest_of(generation, settings)
   return digest.sha256(table.concat({ generation.digest, json.encode(settings), moonphase.version }, "\n")):sub(1, 16)
 end
 
@@ -75,7 +64,7 @@ local function say_dry(child, found)
 end
 
 -- options: {cluster, generation, module, declaration (contract.declaration's; nil: asked here), settings, namespaces (array
--- or nil for all), catalog_namespace, dry_run, workers, resync_seconds}
+-- or nil for all), catalog_namespace, dry_run, workers, resync_seconds, leader (leader.lua; nil: it runs alone)}
 function M.new(options)
   local declaration = options.declaration
   if not declaration then
@@ -84,31 +73,48 @@ function M.new(options)
     if not declaration then error(why, 0) end
   end
   local self = setmetatable({
-    cluster = options.cluster, generation = options.generation, module = options.module,
-    declaration = declaration, settings = options.settings, digest = digest_of(options.generation, options.settings),
-    guard = guard.new(options.generation, options.module), dry_run = options.dry_run and say_dry or nil,
+    cluster = options.cluster, module = options.module, dry_run = options.dry_run and say_dry or nil,
     kind = declaration.kind, label = declaration.label, namespaces = options.namespaces,
-    catalog_namespace = options.catalog_namespace,
-    children = {}, watches = {}, inputs = {}, by_kind = {}, problems = {}, last_error = {}, remembered = {},
+    catalog_namespace = options.catalog_namespace, problems = {}, last_error = {}, remembered = {},
     replacements = replacement_budget(), metrics = new_metrics(), workers = options.workers or WORKERS,
     queue = work.queue { name = declaration.kind.resource }, name = declaration.kind.resource:lower(),
     busy = 0, stopping = false, changed_at = {}, resync = options.resync_seconds or RESYNC_SECONDS,
+    leader = options.leader or leader.alone(),
   }, M)
-  self.rollout = rollout.new(self)
+  self:swap { generation = options.generation, declaration = declaration, settings = options.settings }
   self.metrics.errors:add(0, self.name)
   for _, result in ipairs { "success", "error", "requeue", "requeue_after" } do self.metrics.total:add(0, self.name, result) end
   return self
 end
 
--- Trouble is told once and, while it stays the same, every ten minutes. Silence is no trouble yet: a server that has had no
--- event of a kind may send no bookmarks either, and the watch is resumed where it stood.
-local function trouble_of(kind)
-  local told, at
-  return function(text, retry_seconds)
-    local again = text == told and loop.now() - at < TROUBLE_SECONDS
-    local say = (again or text:find("silent for", 1, true)) and log.debug or log.warn
-    say("a watch has trouble", { resource = kind.resource, why = text, retry_seconds = retry_seconds })
-    if not again then told, at = text, loop.now() end
+-- What decides from now on: {generation, declaration, settings, set (watches.start's; nil: not started yet)}. Nothing waits in
+-- here, and a call of a policy is whole: each decision is of one generation. A reconcile that is under way sees that `guard` is
+-- another and begins anew. The kind and its label stay what they were.
+function M:swap(next)
+  self.generation, self.declaration, self.settings = next.generation, next.declaration, next.settings
+  self.digest = M.digest_of(next.generation, next.settings)
+  self.guard = guard.new(next.generation, self.module)
+  self.rollout = rollout.new(self, self.rollout)
+  self:use(next.set)
+end
+
+function M:use(set)
+  self.set = set
+  self.objects, self.by_kind = set and set.objects, set and set.by_kind or {}
+  self.children, self.watches, self.inputs = set and set.children or {}, set and set.watches or {}, set and set.inputs or {}
+  if set then set:open() end
+end
+
+-- (waits) Every object is decided again, after what users change meanwhile.
+function M:decide_all()
+  local began = loop.now()
+  for _, key in ipairs(self.objects:keys()) do
+    if self.stopping then return end
+    self:add(key, true)
+    if loop.now() - began > SLICE_SECONDS then
+      loop.sleep(0)
+      began = loop.now()
+    end
   end
 end
 
@@ -169,62 +175,26 @@ function M:input_changed(name, before, after, first_list)
   if old ~= new then touch(old) end
 end
 
-local function parent_indexes(label)
-  return { parent = { "metadata.labels[" .. label .. "]" }, owner = { "@owner" },
-    digest = { "metadata.annotations[" .. apply.DIGEST .. "]" } }
+-- Something that tells of an object of another watch (an Event of a pod) concerns that one's parent.
+function M:told_of(subjects, key, before, after, first_list)
+  local about = (after or before).indexes.about
+  local subject = about and subjects and subjects:get(key:match("^(.-)/") .. "/" .. about)
+  if subject then self:parent_changed(key, nil, subject, first_list) end
 end
 
--- Start every watch. Returns at once; wait_synced() waits.
+-- A user, or our own status, changed an object.
+function M:object_changed(key, first_list)
+  if not first_list then self.changed_at[key] = loop.now() end
+  self:add(key, first_list)
+end
+
+-- Start every watch. Returns at once.
 function M:start_watches()
-  local object_indexes = {}
-  for name, input in pairs(self.declaration.inputs or {}) do object_indexes[name] = { input.by } end
-  for name, kind in sorted(self.declaration.inputs) do
-    local namespace = kind.namespace and (self.settings[kind.namespace] or self.catalog_namespace)
-    if namespace == "" then namespace = self.catalog_namespace end
-    self.inputs[name] = { declaration = kind, informers = informers.start(self.cluster, kind, namespace and { namespace } or self.namespaces, {
-      indexes = { identity = kind.match }, on_trouble = trouble_of(kind),
-      on_change = function(_, _, before, after, first) self:input_changed(name, before, after, first) end,
-    }) }
-  end
-  local function following(kind)
-    return informers.start(self.cluster, kind, self.namespaces, {
-      label_selector = self.label, indexes = parent_indexes(self.label), on_trouble = trouble_of(kind),
-      on_change = function(key, _, before, after, first) self:parent_changed(key, before, after, first) end,
-    })
-  end
-  for name, kind in sorted(self.declaration.children) do
-    self.children[name] = following(kind)
-    self.by_kind[kind.kind] = self.children[name]
-  end
-  for name, kind in sorted(self.declaration.watches) do self.watches[name] = following(kind) end
-  self.objects = informers.start(self.cluster, self.kind, self.namespaces, {
-    indexes = object_indexes, on_trouble = trouble_of(self.kind),
-    on_change = function(key, _, _, _, first)
-      if not first then self.changed_at[key] = loop.now() end
-      self:add(key, first)
-    end,
-  })
+  self:use(watches.start(self, self.declaration, self.settings))
 end
 
-function M:all_informers()
-  local list = { self.objects }
-  for _, set in ipairs { self.children, self.watches } do
-    for _, informer in sorted(set) do list[#list + 1] = informer end
-  end
-  for _, input in sorted(self.inputs) do list[#list + 1] = input.informers end
-  return list
-end
-
--- What must be known before the first decision: the objects, their children, what is watched. Inputs are
--- not waited for: a catalogue that does not answer is "unknown" and removes nothing.
 function M:synced()
-  if not self.objects then return false end
-  for _, set in ipairs { { self.objects }, self.children, self.watches } do
-    for _, informer in pairs(set) do
-      if not informer:synced() then return false end
-    end
-  end
-  return true
+  return self.set ~= nil and self.set:synced()
 end
 
 -- Why it does not decide now, as text; nil when it does.
@@ -234,10 +204,7 @@ end
 
 -- The trouble that goes on in some watch, as text; nil when there is none.
 function M:trouble()
-  for _, informer in ipairs(self:all_informers()) do
-    local text = informer:trouble()
-    if text then return text end
-  end
+  return self.set and self.set:trouble()
 end
 
 function M:forget(key)
@@ -246,8 +213,15 @@ function M:forget(key)
   self.rollout:forget(key)
 end
 
+-- Taken, and not ours to do any more: it waits until this process leads again.
+local function put_back(self, key)
+  self.queue:add(key)
+  self.queue:done(key)
+end
+
 -- One reconcile of a taken key, and what becomes of the key.
 function M:work(key)
+  if not self.leader:is_leader() then return put_back(self, key) end
   local started, name = loop.now(), self.name
   self.busy = self.busy + 1
   self.metrics.active:set(self.busy, name)
@@ -255,6 +229,7 @@ function M:work(key)
   self.busy = self.busy - 1
   self.metrics.active:set(self.busy, name)
   self.metrics.time:observe(loop.now() - started, name)
+  if not self.leader:is_leader() then return put_back(self, key) end
   if not ok then result, next_look = nil, "an error of moonphase itself: " .. tostring(result) end
   if result == nil then
     local text = tostring(next_look)
@@ -283,19 +258,26 @@ function M:work(key)
   self.rollout:advance()
 end
 
--- An input that nothing was known of answers now: whoever was decided without it is decided again.
-function M:await_inputs()
-  for _, input in sorted(self.inputs) do
-    if not input.informers:synced() then
-      loop.spawn(function()
-        if not input.informers:wait_synced() or self.stopping then return end
-        for _, key in ipairs(self.objects:keys()) do self:add(key, true) end
-      end)
-    end
+-- An input that nothing was known of answers now, or a kind of child is served: whoever was decided without it is decided again.
+function M:await_late()
+  local function await(informer)
+    if informer:synced() then return end
+    loop.spawn(function()
+      if not informer:wait_synced() or self.stopping then return end
+      for _, key in ipairs(self.objects:keys()) do self:add(key, true) end
+    end)
   end
+  for _, informer in ipairs(self.set:late()) do await(informer) end
 end
 
--- (waits) until the caches are complete, then start the workers.
+-- This process leads from now on. What it remembers is of an earlier time in which it led, and others wrote since.
+local function take_over(self)
+  self.problems, self.last_error, self.remembered, self.changed_at = {}, {}, {}, {}
+  self.rollout = rollout.new(self)
+  for _, key in ipairs(self.objects:keys()) do self:add(key, true) end
+end
+
+-- (waits) until the caches are complete, then start the workers, which wait until this process leads.
 function M:run()
   self:start_watches()
   while not self:synced() do
@@ -304,14 +286,19 @@ function M:run()
   end
   log.info("caches are complete", { objects = #self.objects:keys() })
   -- give the catalogue a moment: a start that decides before it would only decide twice
-  for _, input in sorted(self.inputs) do input.informers:wait_synced(2) end
+  self.set:wait_for_inputs(2)
   self.ready = true
-  self:await_inputs()
+  self.leader:listen(function(leads)
+    if leads then take_over(self) end
+  end)
+  self:await_late()
   self.metrics.workers:set(self.workers, self.name)
   self.tasks = {}
+  local function stopping() return self.stopping end
+  local function next_key() return self.leader:wait(stopping) and self.queue:take() or nil end
   for i = 1, self.workers do
     self.tasks[i] = loop.spawn(function()
-      for key in function() return self.queue:take() end do self:work(key) end
+      for key in next_key do self:work(key) end
     end)
   end
 end
@@ -320,23 +307,11 @@ end
 function M:stop(seconds)
   self.stopping = true
   self.queue:stop()
+  self.leader:wake()
   local deadline = loop.now() + seconds
   while self.busy > 0 and loop.now() < deadline do loop.sleep(0.02) end
-  for _, informer in ipairs(self.objects and self:all_informers() or {}) do informer:stop() end
+  if self.set then self.set:stop_but() end
   return self.busy == 0
-end
-
--- Children for people: of a Secret a digest stands for each value.
-local function without_secrets(children)
-  local shown = json.array {}
-  for i, child in ipairs(children or {}) do
-    if child.kind == "Secret" then
-      child = { apiVersion = child.apiVersion, kind = child.kind, metadata = { name = child.metadata.name },
-        digest = "sha256:" .. digest.sha256(json.encode(child)) }
-    end
-    shown[i] = child
-  end
-  return shown
 end
 
 -- What would be decided about a key now, and why; nil if there is no such object. Decided anew: a decision
@@ -347,7 +322,7 @@ function M:explain(key)
   local seen = observe.seen(self, key, handle)
   seen.trace = true
   local decision, failure = self.guard:decide(seen)
-  if decision then decision.children = without_secrets(decision.children) end
+  if decision then decision.children = masked.children(decision.children) end
   return { key = key, generation = handle.generation, resourceVersion = handle.version, decision = decision or nil,
     failure = failure or nil, problems = self.problems[key] and json.array(self.problems[key]) or nil,
     last_error = self.last_error[key], held = self.rollout:is_held(key) or nil, policy = { digest = self.digest } }

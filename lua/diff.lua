@@ -122,10 +122,16 @@ local function compare_map(found, kind, path, at, wanted, live)
     local there = live[name]
     if value ~= there then compare_value(found, kind, join(path, name), join(at, name), value, there) end -- most are equal
   end
-  if lists.is_exact_map(kind, path) then
-    for name, value in pairs(live) do
-      if wanted[name] == nil then note(found, "extras", join(at, name), nil, value) end
+  for name, rule in pairs(lists.exact_lists(kind, path) or {}) do
+    local there = live[name]
+    if wanted[name] == nil and type(there) == "table" then
+      compare_keyed(found, kind, join(path, name), join(at, name), json.array {}, there, rule)
     end
+  end
+  local ours = lists.our_keys(kind, path)
+  if not ours then return end
+  for name, value in pairs(live) do
+    if wanted[name] == nil and ours[name] then note(found, "extras", join(at, name), nil, value) end
   end
 end
 
@@ -227,9 +233,16 @@ function repair_value(kind, path, wanted, live)
       end
     end
   end
-  if lists.is_exact_map(kind, path) then
+  for name, rule in pairs(lists.exact_lists(kind, path) or {}) do
+    local there = live[name]
+    if wanted[name] == nil and type(there) == "table" then
+      patch[name] = repair_keyed(kind, join(path, name), json.array {}, there, rule)
+    end
+  end
+  local ours = lists.our_keys(kind, path)
+  if ours then
     for name in pairs(live) do
-      if wanted[name] == nil then patch[name] = null end
+      if wanted[name] == nil and ours[name] then patch[name] = null end
     end
   end
   if next(patch) == nil then return nil end

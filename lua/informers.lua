@@ -21,7 +21,7 @@ function M.start(cluster, kind, namespaces, options)
   local function watch(namespace)
     local w = cluster:watch {
       path = M.path(kind, namespace), api_version = kind.api_version, kind = kind.kind,
-      label_selector = options.label_selector, name = kind.resource,
+      label_selector = options.label_selector, field_selector = kind.field_selector, name = kind.resource,
       keep = kind.keep or "whole", drop = kind.drop, indexes = options.indexes,
       revisions = kind.revisions, on_change = options.on_change, on_trouble = options.on_trouble,
     }

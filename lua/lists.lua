@@ -55,9 +55,27 @@ function M.rule(kind, path)
   return (KINDS[kind] or META)[path]
 end
 
-function M.is_exact_map(kind, path)
-  local paths = EXACT_MAPS[kind]
-  return paths ~= nil and paths[path] == true
+-- Lists directly in the map at `path` whose every entry is ours, though nobody wants one: {name = rule}; nil if there are none.
+local EXACT_LISTS = { Deployment = { ["spec.template.spec"] = {
+  initContainers = KINDS.Deployment["spec.template.spec.initContainers"] } } }
+
+function M.exact_lists(kind, path)
+  return EXACT_LISTS[kind] and EXACT_LISTS[kind][path]
+end
+
+-- Keys of a map that are ours also where we say nothing of them: a lock that nobody wants is taken off a route, whoever put it
+-- on; and so is the snippet of PrimeHub's own operator, for which ingress-nginx refuses every change of the object.
+local NGINX = "nginx.ingress.kubernetes.io/"
+local OUR_KEYS = {
+  Ingress = { ["metadata.annotations"] = { [NGINX .. "auth-type"] = true, [NGINX .. "auth-secret"] = true,
+    [NGINX .. "auth-secret-type"] = true, [NGINX .. "auth-realm"] = true, [NGINX .. "configuration-snippet"] = true } },
+}
+local ALL = setmetatable({}, { __index = function() return true end })
+
+-- Which keys of the map at `path` are ours though nobody wants them: a set; nil: none.
+function M.our_keys(kind, path)
+  if EXACT_MAPS[kind] and EXACT_MAPS[kind][path] then return ALL end
+  return OUR_KEYS[kind] and OUR_KEYS[kind][path]
 end
 
 -- Every rule of a kind, for the specs.
@@ -76,9 +94,13 @@ function M.is_quantity(path)
   return QUANTITY_FIELDS[field or path] or QUANTITY_MAPS[parent] or false
 end
 
+-- Groups of custom resources that are called as if they were built in (https://gateway-api.sigs.k8s.io).
+local CUSTOM = { ["gateway.networking.k8s.io"] = true, ["snapshot.storage.k8s.io"] = true, ["metrics.k8s.io"] = true }
+
 -- Whether strategic merge patch exists for a kind (built-in kinds; custom resources have none).
 function M.is_strategic(api_version)
   local group = api_version:match("^(.*)/") or ""
+  if CUSTOM[group] then return false end
   return group == "" or not group:find(".", 1, true) or group:match("%.k8s%.io$") ~= nil
 end
 

@@ -33,6 +33,19 @@ local function watched(informer, namespace, name)
   return list
 end
 
+local TOLD_MOST = 50 -- what may be seen of what tells of an object's pods
+
+-- What tells of the watched objects of `subjects`: Events of its pods.
+local function told(informer, subjects, namespace, name)
+  local list = json.array {}
+  for _, subject in ipairs(subjects:find(namespace, "parent", name)) do
+    for _, key in ipairs(informer:find(namespace, "about", subject:match("[^/]+$"))) do
+      if #list < TOLD_MOST then list[#list + 1] = informer:raw(key) end
+    end
+  end
+  return list
+end
+
 -- Found, not there, not known now. "Not known" is a catalogue whose first list never came: after that its cache
 -- answers through every outage with what was known last.
 local function input_of(input, wanted, namespace)
@@ -70,7 +83,10 @@ function M.seen(world, key, object)
     policy = { digest = world.digest },
     held = world.rollout:is_held(key) or nil,
   }
-  for watch_name, informer in pairs(world.watches) do seen[watch_name] = watched(informer, namespace, name) end
+  for watch_name, informer in pairs(world.watches) do
+    local about = informer.kind.about
+    seen[watch_name] = about and told(informer, world.watches[about], namespace, name) or watched(informer, namespace, name)
+  end
   for input_name, input in pairs(world.inputs) do seen[input_name] = input_of(input, object.indexes[input_name], namespace) end
   return seen
 end

@@ -37,6 +37,9 @@ local function fields(kind, path, map, live)
       patch[name] = value -- an atomic list is replaced anyway
     end
   end
+  for name in pairs(lists.exact_lists(kind, path) or {}) do
+    if map[name] == nil and live[name] ~= nil then patch[name] = json.array { { ["$patch"] = "replace" } } end
+  end
   return patch
 end
 

@@ -135,13 +135,18 @@ local function without_specs(files)
   return kept
 end
 
+-- A generation of these files; nil and a PolicyError. background: on a worker thread, the call waits then.
+function M.generation(files, name, background)
+  return policy.load { files = without_specs(files), name = name, limits = M.LIMITS, background = background }
+end
+
 -- A generation and its settings. nil, text.
 function M.load(dir, settings_path)
   local files, why = M.files(dir)
   if not files then return nil, why end
   local settings, trouble = M.settings(files, settings_path)
   if not settings then return nil, trouble end
-  local generation, failure = policy.load { files = without_specs(files), name = dir or "built-in policies", limits = M.LIMITS }
+  local generation, failure = M.generation(files, dir or "built-in policies")
   if not generation then return nil, "the policies do not load: " .. M.explain_error(failure) end
   return generation, settings
 end

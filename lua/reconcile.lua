@@ -5,7 +5,8 @@
 -- the cluster has answered what we wrote with changes of its own, and one status tells all of it. When what writes meet
 -- changed, or its turn in a rollout, or the object changed while a call was under way, the policy decides a second time
 -- before its status is written: status goes over the very version that was decided on. At rest it decides once and
--- nothing is sent.
+-- nothing is sent. When another policy was swapped in meanwhile, nothing more is done on what the old one said: it
+-- begins anew.
 
 local apply = require "apply"
 local guard = require "guard"
@@ -29,6 +30,7 @@ local function context(world, key, owner_uid, informer)
     cluster = world.cluster, informer = informer, settled = world:notes(key), owner_uid = owner_uid, digest = world.digest,
     dry_run = world.dry_run, count = function(kind) world:count_write(kind, key) end,
     replace_allowed = function() return false end,
+    may_delete = function(child) return not world.trial or world.trial:may_delete(key, child) end,
     not_kept = function(child, found) world:not_kept(key, child, found) end,
   }
 end
@@ -55,8 +57,9 @@ local function write_child(world, key, handle, owner, manifest, replaceable)
   return apply.ensure(ctx, child)
 end
 
--- Children as decided; returns whether something was written, and the problems met.
-local function write_children(world, key, handle, owner, decision)
+-- Children as decided by `policy` (its guard), as long as that is the live one; returns whether something was written, and the
+-- problems met.
+local function write_children(world, key, handle, owner, decision, policy)
   local wrote, problems = false, {}
   local replaceable = names(decision.replace)
   local function take(result, trouble)
@@ -64,11 +67,12 @@ local function write_children(world, key, handle, owner, decision)
     if trouble then problems[#problems + 1] = trouble end
   end
   for _, manifest in ipairs(decision.children or {}) do
+    if world.guard ~= policy then break end
     take(write_child(world, key, handle, owner, manifest, replaceable))
   end
   for _, target in ipairs(decision.prune or {}) do
     local informer = world.by_kind[target.kind]
-    if informer then take(apply.prune(context(world, key, owner.uid, informer), target, owner.namespace)) end
+    if informer and world.guard == policy then take(apply.prune(context(world, key, owner.uid, informer), target, owner.namespace)) end
   end
   return wrote, problems
 end
@@ -151,6 +155,9 @@ local function decide(world, key, handle, status_only)
   local decision, failure = world.guard:decide(seen)
   if decision then return decision end
   world.metrics.policy_errors:add(1, failure.outcome)
+  local policy = world.guard
+  if world.trial then world.trial:erred(key, failure) end
+  if world.guard ~= policy then return nil, "the policy failed and was taken back" end
   tell_policy_error(world, key, failure)
   return nil, "the policy failed: " .. guard.sentence(failure)
 end
@@ -182,14 +189,17 @@ function M.key(world, key)
     notes = world:notes(key)
   end
   notes.uid = handle.uid
+  local policy = world.guard
   local decision, failure = decide(world, key, handle)
+  if world.guard ~= policy then return "again" end
   if not decision then return nil, failure end
   local namespace, name = key:match("^(.-)/(.+)$")
   local owner = { api_version = world.kind.api_version, kind = world.kind.kind, name = name,
     namespace = namespace, uid = handle.uid }
 
   local was_held = world.rollout:is_held(key)
-  local wrote, problems = write_children(world, key, handle, owner, decision)
+  local wrote, problems = write_children(world, key, handle, owner, decision, policy)
+  if world.guard ~= policy then return "again" end
   local changed = fingerprint(problems) ~= fingerprint(world.problems[key]) or world.rollout:is_held(key) ~= was_held
   world.problems[key] = #problems > 0 and problems or nil
   local newest = world.objects:get(key)

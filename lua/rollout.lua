@@ -7,6 +7,9 @@
 -- turns Failed (one that was Failed before proves nothing) stops the rollout: it gets its old
 -- template back and the rest stay where they are.
 --
+-- A swap of policies begins a new rollout: who is still moving keeps its place, whatever it moves to now. During the trial of
+-- a reload (reload/trial.lua) a stop also takes the policy itself back.
+--
 -- hold() is asked for every child just before it is written; observe() is told every status; advance()
 -- is called when a key was worked on, and wakes one of those that wait for each place that is free.
 
@@ -15,19 +18,27 @@ local diff = require "diff"
 local M = {}
 M.__index = M
 
-function M.new(world)
+-- previous: the rollout of the policy that was live before, or nil.
+function M.new(world, previous)
   local wanted = type(world.settings.rollout) == "table" and world.settings.rollout.budget or nil
   local budget = tonumber(wanted)
   if wanted ~= nil and not (budget and budget >= 1) then
     log.warn("rollout.budget is no number from 1 on; models move one at a time", { budget = tostring(wanted) })
   end
-  return setmetatable({ world = world, budget = budget and budget >= 1 and budget // 1 or 1,
+  local self = setmetatable({ world = world, budget = budget and budget >= 1 and budget // 1 or 1,
     moving = {}, moving_count = 0, held = {}, pinned = {}, stopped = false }, M)
+  for key, moved in pairs(previous and previous.moving or {}) do
+    self.moving[key] = { was = moved.was, digest = moved.digest, was_failed = moved.was_failed }
+    self.moving_count = self.moving_count + 1
+  end
+  return self
 end
 
-local function template_differs(child, live)
+-- Whether to write `child` over `live` would restart pods.
+function M.template_differs(child, live)
   return #diff.compare({ kind = child.kind, spec = { template = child.spec.template } }, live) > 0
 end
+local template_differs = M.template_differs
 
 local function with(table, name, value)
   local copy = {}
@@ -122,7 +133,13 @@ function M:observe(key, status)
     log.error("rollout stopped: a model failed with the new policy and goes back to its old template",
       { key = key, policy = self.world.digest, why = status.message or "", waiting = self:waiting() })
     self.world:add(key)
+    if self.world.trial then self.world.trial:rollout_stopped(key, status.message) end
   end
+end
+
+-- Whether some model moves, or waits for its turn.
+function M:is_busy()
+  return self.moving_count > 0 or next(self.held) ~= nil
 end
 
 -- One at a time: who is woken takes the place, or passes and leaves it to the next.

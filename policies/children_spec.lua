@@ -1,4 +1,5 @@
--- The children: names, labels, ports, environment and resources that other parts of PrimeHub rely on.
+-- The Deployment: names, labels, ports, environment and resources that other parts of PrimeHub rely on.
+-- (What leads to it: routes_spec.lua. What fetches its model: model_uri_spec.lua.)
 
 local world = require "spec_world"
 
@@ -130,6 +131,58 @@ describe("the model's container", function()
     assert.equal("k", one.env[9].valueFrom.secretKeyRef.key)
   end)
 
+  it("may not have its environment set under the operator's own names (fault 6)", function()
+    local function reason(name, change)
+      local w = world.new()
+      w.object.spec.env = json.array { { name = name, value = "x" } }
+      if change then change(w) end
+      return world.decide(w).status.reason
+    end
+    for _, name in ipairs { "PREDICTIVE_UNIT_SERVICE_PORT", "PREDICTIVE_UNIT_HTTP_SERVICE_PORT", "PREDICTIVE_UNIT_ID",
+      "PREDICTIVE_UNIT_IMAGE", "PREDICTOR_ID", "SELDON_DEPLOYMENT_ID" } do
+      assert.equal("EnvInvalid", reason(name), name)
+    end
+    -- the parameters are the user's own as long as no model is fetched
+    assert.equal("Deploying", reason "PREDICTIVE_UNIT_PARAMETERS")
+    assert.equal("EnvInvalid", reason("PREDICTIVE_UNIT_PARAMETERS", function(w)
+      w.object.spec.predictors[1].modelURI = "gs://bucket/model"
+    end))
+  end)
+
+  it("is rolled when an env's valueFrom changes (fault 25)", function()
+    local function mark(key)
+      local made = made_with(function(w)
+        w.object.spec.env = json.array { { name = "A", valueFrom = { secretKeyRef = { name = "s", key = key } } } }
+      end)
+      return made.metadata.annotations["primehub.io/template"]
+    end
+    assert.equal(mark "one", mark "one")
+    assert.is_true(mark "one" ~= mark "two")
+  end)
+
+  it("is told its port by both names, for wrappers of all versions (fault 33)", function()
+    local one = container(made_with(), "model")
+    assert.equal("9000", value_of(one, "PREDICTIVE_UNIT_SERVICE_PORT"))
+    assert.equal("9000", value_of(one, "PREDICTIVE_UNIT_HTTP_SERVICE_PORT"))
+  end)
+
+  it("is ready when its path answers, where the setting or the predictor names one; alive while its port is open", function()
+    local function probes(setting, own)
+      local one = container(made_with(function(w)
+        w.settings.model.readiness, w.object.spec.predictors[1].readiness = setting, own
+      end), "model")
+      assert.equal("http", one.livenessProbe.tcpSocket.port)
+      assert.is_nil(one.livenessProbe.httpGet)
+      local ready = one.readinessProbe
+      return ready.httpGet and ready.httpGet.path or ready.tcpSocket and "tcp"
+    end
+    assert.equal("tcp", probes "tcp")
+    assert.equal("/health/ping", probes "/health/ping")
+    assert.equal("/ready", probes("/health/ping", "/ready"))
+    assert.equal("tcp", probes("/health/ping", "tcp"))
+    assert.equal("/health/ping", probes("/health/ping", ""))
+  end)
+
   it("is pulled with the secret, and through the registry of an air-gapped cluster", function()
     local made = made_with(function(w)
       w.object.spec.predictors[1].imagePullSecret = "pull"
@@ -174,6 +227,16 @@ describe("the engine's container", function()
     assert.matches('"image":"infuseai/spam:1.0"', text_of)
     assert.is_nil(text_of:find("hunter2", 1, true))
     assert.is_nil(text_of:find("replicas", 1, true))
+  end)
+
+  it("has image, version, pull policy and arguments of the settings", function()
+    local one = container(made_with(function(w)
+      w.settings.engine.image, w.settings.engine.tag, w.settings.engine.pullPolicy = "registry.local/executor", "1.18.2", "Always"
+      w.settings.engine.args = json.array { "--full_health_checks=true" }
+    end), "seldon-container-engine")
+    assert.equal("registry.local/executor:1.18.2", one.image)
+    assert.equal("Always", one.imagePullPolicy)
+    assert.equal("--full_health_checks=true", one.args[#one.args])
   end)
 
   it("offers gRPC only where it listens (fault 30)", function()
@@ -245,49 +308,81 @@ describe("resources", function()
   end)
 end)
 
-describe("the Service", function()
-  it("leads to every pod of the model", function()
-    local service = child(world.new(), "Service")
-    assert.equal("deploy-spam-classifier-abcxy", service.metadata.name)
-    assert.same({ ["primehub.io/phdeployment"] = world.NAME }, service.spec.selector)
-    assert.same({ { name = "http", port = 8000, targetPort = 8000, protocol = "TCP" } }, service.spec.ports)
+describe("a model without an engine", function()
+  local function engineless(change)
+    return made_with(function(w)
+      w.object.spec.predictors[1].engine = "none"
+      if change then change(w) end
+    end)
+  end
+
+  it("is one container, which gets all of the instance type", function()
+    local spec = engineless().spec.template.spec
+    assert.equal(1, #spec.containers)
+    assert.equal("model", spec.containers[1].name)
+    assert.same({ cpu = "1", memory = "2Gi" }, spec.containers[1].resources.limits)
+    assert.same({ cpu = "1", memory = "2Gi" }, spec.containers[1].resources.requests)
+  end)
+
+  it("is scraped where Seldon's wrappers show their metrics", function()
+    local template = engineless().spec.template
+    assert.equal("6000", template.metadata.annotations["prometheus.io/port"])
+    assert.equal("metrics", template.metadata.annotations["prometheus.io/path"])
+    assert.same({ name = "metrics", containerPort = 6000, protocol = "TCP" }, template.spec.containers[1].ports[2])
+  end)
+
+  it("is answered by its Service's same port", function()
+    local _, w = engineless(function(given) given.settings.engine.grpc = true end)
+    assert.same({ { name = "http", port = 8000, targetPort = 9000, protocol = "TCP" } }, child(w, "Service").spec.ports)
+  end)
+
+  it("may be the setting, and a predictor may want the engine all the same", function()
+    local function containers(setting, own)
+      return #made_with(function(w)
+        w.settings.engine.kind, w.object.spec.predictors[1].engine = setting, own
+      end).spec.template.spec.containers
+    end
+    assert.equal(1, containers("none"))
+    assert.equal(2, containers("none", "seldon"))
+    assert.equal(1, containers("seldon", "none"))
+    assert.equal(2, containers("seldon"))
+  end)
+
+  it("runs on instance types that are too small for an engine (fault 40)", function()
+    local function small(w)
+      w.instance_type.object.spec = { ["limits.cpu"] = 0.2, ["limits.memory"] = "200Mi" }
+    end
+    local _, w = made_with(small)
+    assert.equal("InstanceTypeTooSmall", world.decide(w).status.reason)
+    assert.same({ cpu = "200m", memory = "200Mi" }, engineless(small).spec.template.spec.containers[1].resources.limits)
+  end)
+
+  it("goes through Deploying when the engine comes or goes", function()
+    local w = world.deployed()
+    world.edit(w, function(spec) spec.predictors[1].engine = "none" end)
+    assert.equal("Deploying", world.apply(w).status.phase)
   end)
 end)
 
-describe("the Ingress", function()
-  it("leads from the path to the Service", function()
-    local ingress = child(world.new(), "Ingress")
-    local path = ingress.spec.rules[1].http.paths[1]
-    assert.equal("/deployment/spam-classifier-abcxy/(.+)", path.path)
-    assert.equal("ImplementationSpecific", path.pathType)
-    assert.same({ service = { name = "deploy-spam-classifier-abcxy", port = { number = 8000 } } }, path.backend)
-    assert.equal("nginx", ingress.spec.ingressClassName)
-    assert.is_nil(ingress.spec.tls)
-    assert.is_nil(ingress.spec.rules[1].host)
-    assert.same({ ["nginx.ingress.kubernetes.io/rewrite-target"] = "/$1",
-      ["nginx.ingress.kubernetes.io/proxy-body-size"] = "10m" }, ingress.metadata.annotations)
+describe("security", function()
+  it("can be what Pod Security asks for, and no token is mounted (fault 23)", function()
+    local made = made_with(function(w)
+      w.settings.securityContext = { pod = { runAsNonRoot = true, seccompProfile = { type = "RuntimeDefault" } },
+        container = { allowPrivilegeEscalation = false } }
+      w.object.spec.predictors[1].modelURI = "s3://bucket/model"
+    end)
+    local spec = made.spec.template.spec
+    assert.same({ runAsNonRoot = true, seccompProfile = { type = "RuntimeDefault" } }, spec.securityContext)
+    assert.is_false(spec.automountServiceAccountToken)
+    assert.same({ allowPrivilegeEscalation = false }, container(made, "model").securityContext)
+    assert.same({ allowPrivilegeEscalation = false, runAsUser = 8888 }, container(made, "seldon-container-engine").securityContext)
+    assert.same({ allowPrivilegeEscalation = false }, spec.initContainers[1].securityContext)
   end)
 
-  it("has host, TLS, class and annotations of the settings, and never another's (fault 18)", function()
-    local w = world.new()
-    w.settings.ingress = { className = "", host = "primehub.local", bodySize = "50m",
-      tls = json.array { { hosts = json.array { "primehub.local" }, secretName = "tls" } },
-      annotations = { ["kubernetes.io/tls-acme"] = "true" } }
-    local ingress = child(w, "Ingress")
-    assert.equal("primehub.local", ingress.spec.rules[1].host)
-    assert.equal("tls", ingress.spec.tls[1].secretName)
-    assert.is_nil(ingress.spec.ingressClassName)
-    assert.equal("true", ingress.metadata.annotations["kubernetes.io/tls-acme"])
-    assert.is_nil(child(world.new(), "Ingress").metadata.annotations["kubernetes.io/tls-acme"])
-  end)
-
-  it("goes when no route is wanted, and the address is the Service's", function()
-    local w = world.deployed()
-    w.settings.route = "none"
-    local decision = world.apply(w)
-    assert.is_nil(w.children.ingresses[world.CHILD])
-    assert.equal("Deployed", decision.status.phase)
-    assert.equal("http://deploy-spam-classifier-abcxy.hub:8000/api/v1.0/predictions", decision.status.endpoint)
-    assert.equal(0, #world.decide(w).prune)
+  it("says nothing by itself but the engine's user", function()
+    local made = made_with()
+    assert.is_nil(made.spec.template.spec.securityContext)
+    assert.is_nil(container(made, "model").securityContext)
+    assert.same({ runAsUser = 8888 }, container(made, "seldon-container-engine").securityContext)
   end)
 end)

@@ -1,8 +1,11 @@
 -- The conditions: for each, what it says when no failure rule has turned it False.
 --
--- A rule of failures.lua that holds turns its condition at once, also within its grace. Else
--- the row here answers: "True", "False" or "Unknown" (not known yet), a reason and a message. The
--- host adds lastTransitionTime.
+-- A rule of failures.lua that holds turns its condition at once, also within its grace; while it waits for a pod that
+-- ends, to Unknown. Else the row here answers: "True", "False" or "Unknown" (not known yet), a reason and a
+-- message. The host adds lastTransitionTime.
+
+local initializer = require "children.initializer"
+local route = require "children.route"
 
 local function replicas_text(s)
   return ("%d of %d replicas are available"):format(s.rollout.available, s.desired)
@@ -20,6 +23,16 @@ local function has_pulled(pod)
     if one.name == "model" and (one.imageID or "") ~= "" then return true end
   end
   return false
+end
+
+-- What became of the fetching of the model's files in a pod: "done", "running", or nil while it has not begun.
+local function fetching(pod)
+  for _, one in ipairs(pod.status and pod.status.initContainerStatuses or {}) do
+    local state = one.name == initializer.NAME and one.state or {}
+    if state.terminated and state.terminated.exitCode == 0 then return "done" end
+    if state.running then return "running" end
+  end
+  return nil
 end
 
 local function is_ready(pod)
@@ -66,6 +79,15 @@ local ROWS = {
     return "Unknown", "NotPulledYet", "the image is not pulled yet"
   end },
 
+  { "ModelFetched", function(s)
+    if (s.predictor.modelURI or "") == "" then return "True", "InImage", "the model is in its image; nothing is fetched" end
+    if any_pod(s, function(pod) return fetching(pod) == "done" end) then return "True", "Fetched", "the model's files are there" end
+    if any_pod(s, function(pod) return fetching(pod) == "running" end) then
+      return "Unknown", "Fetching", "the model's files are being fetched"
+    end
+    return "Unknown", "NotFetchedYet", "the model's files are not fetched yet"
+  end },
+
   { "PodsHealthy", function(s)
     if any_pod(s, is_ready) then return "True", "Healthy", "a pod of the present template is ready" end
     return "Unknown", "NotReadyYet", "no pod of the present template is ready"
@@ -73,10 +95,7 @@ local ROWS = {
 
   { "RouteReady", function(s)
     if s.blocked then return "Unknown", s.blocked.name, "routes are not written now" end
-    if not s.service then return "False", "ServiceMissing", "there is no Service" end
-    if s.settings.route == "none" then return "True", "ServiceOnly", "the Service is there; no other route is wanted" end
-    if not s.ingress then return "False", "IngressMissing", "there is no Ingress" end
-    return "True", "RouteInPlace", "Service and Ingress are there"
+    return route.ready(s)
   end },
 
   -- the one that is bad when True; the rule ChildConflict turns it
@@ -96,7 +115,11 @@ function M.all(s, held)
     local type_of = row[1]
     local status, reason, message = row[2](s)
     local trouble = held[type_of]
-    if trouble then
+    -- a stop gets through, whatever keeps the model from starting
+    if type_of == "Progressing" and s.phase.phase == "Stopping" then trouble = nil end
+    if trouble and trouble.waiting then
+      status, reason, message = "Unknown", "WaitingForOldPods", "a pod of this model is still ending; " .. trouble.message
+    elseif trouble then
       status, reason, message = type_of == "ChildConflict" and "True" or "False", trouble.name, trouble.message
     end
     list[i] = { type = type_of, status = status, reason = reason, message = message, observedGeneration = s.generation }

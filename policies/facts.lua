@@ -4,7 +4,9 @@
 -- replicas, which pods count, is the rollout through. They are answered here once, as a table `s`
 -- that every row's `when` and every message gets. Nothing is decided here.
 
+local checks = require "checks"
 local deployment = require "children.deployment"
+local model_uri = require "children.model_uri"
 
 local M = {}
 
@@ -39,11 +41,16 @@ local function group_facts(seen, spec)
   group.enabled = said.enabledDeployment == true
   group.renamed = group.name ~= spec.groupName
   group.instance_types = said.instanceTypes
+  group.rollout_strategy = said.rolloutStrategy
+  group.mlflow = said.mlflow
   return group
 end
 
-local function unreadable(value)
-  return quantity.milli(tostring(value)) == nil
+-- Whether the engine answers requests, or the model's image itself: the predictor's own word, else the setting.
+local function has_engine(predictor, settings)
+  local kind = predictor.engine
+  if kind ~= "none" and kind ~= "seldon" then kind = settings.engine.kind end
+  return kind ~= "none"
 end
 
 -- The instance type, what it offers, and how that is split: `parts`, or what is wrong with it.
@@ -56,23 +63,57 @@ local function instance_facts(seen, predictor, group, settings)
   it.node_selector, it.tolerations = spec.nodeSelector or {}, spec.tolerations or {}
   local share = settings.engine.share
   it.offer, it.wrong = resources.read(spec, settings.gpu.defaultResource)
-  if it.offer and not unreadable(share.cpu) and not unreadable(share.memory) then
-    it.parts, it.short = resources.split(it.offer, {
+  if it.offer and checks.is_quantity(share.cpu) and checks.is_quantity(share.memory) then
+    it.parts, it.short = resources.split(it.offer, has_engine(predictor, settings) and {
       percent = share.percent, cpu = quantity.milli(tostring(share.cpu)), memory = quantity.units(tostring(share.memory)),
-    })
+    } or nil)
   end
   return it
 end
 
+local function replicas_of(spec)
+  local predictor = spec.predictors and spec.predictors[1] or {}
+  return spec.replicas or predictor.replicas or 1
+end
+
+local function wants_none(spec)
+  return spec.stop == true or replicas_of(spec) == 0
+end
+
+-- Stopped as of the last status, and no generation since wanted a pod: nothing that was written meanwhile starts one.
+local function stayed_stopped(s)
+  if s.status.phase ~= "Stopped" then return false end
+  for _, revision in ipairs(s.seen.revisions or {}) do
+    if not wants_none(revision.spec) then return false end
+  end
+  return wants_none(s.spec)
+end
+
 local function replicas_facts(s)
-  local spec = s.spec
-  s.asked = spec.replicas or s.predictor.replicas or 1
-  s.stop = spec.stop == true
-  s.wants_none = s.stop or s.asked == 0
+  s.asked = replicas_of(s.spec)
+  s.stop = s.spec.stop == true
+  s.wants_none = wants_none(s.spec)
+  s.stayed_stopped = stayed_stopped(s)
   local state = s.seen.group and s.seen.group.state
   s.group_lost = state == "missing" or (s.group.known and not s.group.enabled)
   s.desired = s.asked
   if s.wants_none or (s.group_lost and s.settings.onGroupLost == "stop") then s.desired = 0 end
+end
+
+-- How replicas are replaced: the deployment's own word, else the group's, else the setting.
+local function strategy(s)
+  local rollout = s.settings.rollout
+  local known = rollout.strategies
+  return known[s.spec.rolloutStrategy or ""] or known[s.group.rollout_strategy or ""] or known[rollout.strategy]
+end
+
+-- What a user put on the PhDeployment to have its pods restarted. Where it was taken away again, the pods keep theirs. No
+-- "=": the engine reads the pod's annotations from a file and drops all of them for one with two of these.
+local function restarted_at(s)
+  local asked = s.object.metadata.annotations and s.object.metadata.annotations[deployment.RESTARTED]
+  if asked and asked ~= "" then return (text.bounded(asked, 64):gsub("[^%w:.+_-]", "-")) end
+  local template = s.deployment and s.deployment.spec.template.metadata
+  return template and template.annotations and template.annotations[deployment.RESTARTED]
 end
 
 -- A pod that has ended for good (evicted, for instance) may stay as an object; it holds nothing.
@@ -88,29 +129,16 @@ local function is_replica(pod)
   return false
 end
 
+-- `ending`: seconds that the last pod that goes may still take; nil when none goes, or its time is up and it is stuck.
 local function pods_facts(s)
-  s.pods_left, s.terminating_grace = 0, 0
+  s.pods_left = 0
   for _, pod in ipairs(s.seen.pods or {}) do
     if is_replica(pod) and not has_ended(pod) then
       s.pods_left = s.pods_left + 1
-      if pod.metadata.deletionTimestamp then
-        s.terminating_grace = math.max(s.terminating_grace, pod.metadata.deletionGracePeriodSeconds or 30)
-      end
+      -- the time at which a pod must be gone: that of the request, and its grace period
+      local deadline = pod.metadata.deletionTimestamp and time.parse(pod.metadata.deletionTimestamp)
+      if deadline and deadline > s.now then s.ending = math.max(s.ending or 0, deadline - s.now) end
     end
-  end
-end
-
--- What is wrong with the settings, as a sentence; nil if nothing is. A typo must not take routes away.
-local function settings_trouble(settings)
-  local share = settings.engine.share
-  if settings.route ~= "Ingress" and settings.route ~= "none" then
-    return ("route is %q: it is Ingress or none"):format(tostring(settings.route))
-  elseif settings.onGroupLost ~= "keep" and settings.onGroupLost ~= "stop" then
-    return ("onGroupLost is %q: it is keep or stop"):format(tostring(settings.onGroupLost))
-  elseif unreadable(share.cpu) then
-    return ("engine.share.cpu is %q: it is a quantity, such as 300m"):format(tostring(share.cpu))
-  elseif unreadable(share.memory) then
-    return ("engine.share.memory is %q: it is a quantity, such as 250Mi"):format(tostring(share.memory))
   end
 end
 
@@ -125,8 +153,9 @@ function M.look(seen)
   s.predictor = s.spec.predictors and s.spec.predictors[1] or {}
   s.conditions = by_type(s.status.conditions)
   s.child_name = "deploy-" .. s.name
+  s.model_source = (s.predictor.modelURI or ""):gsub("[?#].*$", ""):gsub("//[^/]*@", "//") -- without keys in it
   s.image = text.trim(s.predictor.modelImage or "")
-  s.settings_wrong = settings_trouble(seen.settings)
+  s.settings_wrong = checks.settings(seen.settings)
   s.group = group_facts(seen, s.spec)
   s.instance_type = instance_facts(seen, s.predictor, s.group, s.settings)
   s.silent = is_silent(seen.group) and "group" or is_silent(seen.instance_type) and "instance type" or nil
@@ -134,6 +163,14 @@ function M.look(seen)
   s.deployment = children.deployments and children.deployments[s.child_name]
   s.service = children.services and children.services[s.child_name]
   s.ingress = children.ingresses and children.ingresses[s.child_name]
+  s.http_route = children.http_routes and children.http_routes[s.child_name]
+  s.secret = children.secrets and children.secrets[s.child_name] -- its metadata
+  s.private = s.spec.endpoint ~= nil and s.spec.endpoint.accessType == "private"
+  s.has_engine = has_engine(s.predictor, s.settings)
+  s.fetch, s.fetch_wrong = model_uri.plan(s)
+  s.label_wrong = checks.labels(s)
+  s.strategy = strategy(s)
+  s.restarted_at = restarted_at(s)
   replicas_facts(s)
   pods_facts(s)
   return s
@@ -156,12 +193,14 @@ end
 -- Deployment's own: the two are watched apart, and a new ReplicaSet may not be here yet.
 local function newest_hash(s)
   local revision = annotation(s.deployment, REVISION)
+  local newest
   for _, set in ipairs(s.seen.replicasets or {}) do
-    if is_owned_by(set, s.deployment.metadata.uid) and annotation(set, REVISION) == revision then
-      return set.metadata.labels and set.metadata.labels["pod-template-hash"]
+    local hash = set.metadata.labels and set.metadata.labels["pod-template-hash"]
+    if hash and is_owned_by(set, s.deployment.metadata.uid) and annotation(set, REVISION) == revision then
+      newest = newest and newest < hash and newest or hash -- one revision, one hash; and if not, always the same
     end
   end
-  return nil
+  return newest
 end
 
 local function newest_pods(s)
@@ -174,6 +213,19 @@ local function newest_pods(s)
     end
   end
   return found
+end
+
+-- What runs and does not serve, for a sentence: "; container model runs and is not ready", or "".
+local function unready_words(s)
+  local names, given = {}, {}
+  for _, pod in ipairs(s.newest_pods) do
+    for _, one in ipairs(pod.status and pod.status.containerStatuses or {}) do
+      local runs = one.state and one.state.running ~= nil and not one.ready
+      if runs and not given[one.name] then names[#names + 1], given[one.name] = one.name, true end
+    end
+  end
+  table.sort(names)
+  return #names > 0 and "; container " .. table.concat(names, ", ") .. " runs and is not ready" or ""
 end
 
 -- How far the Deployment is. `mark` says which pod template is wanted (children/deployment.lua).
@@ -196,9 +248,10 @@ function M.follow(s, mark)
     and r.available == s.desired and #(s.seen.problems or {}) == 0
   s.rollout = r
   s.newest_pods = r.settled and s.desired > 0 and newest_pods(s) or {}
+  s.unready = unready_words(s)
   -- nothing runs, and nothing that the controller has still to see could start something
   s.gone = s.pods_left == 0 and (live == nil
-    or (live.spec.replicas == 0 and r.replicas == 0 and (r.observed or live.metadata.generation == 1)))
+    or (live.spec.replicas == 0 and r.replicas == 0 and (r.observed or s.stayed_stopped or live.metadata.generation == 1)))
 end
 
 return M

@@ -1,28 +1,9 @@
--- Every row of failures.lua, what people read, what happens to the children, and how it ends.
+-- The rows of failures.lua that are known before a pod is there: what people read, what happens to the children, how it ends.
+-- (Those of pods: pods_spec.lua.)
 
 local world = require "spec_world"
 
--- A world in which `change` was done to a running model, decided now and `after` seconds later.
-local function after(change, seconds)
-  local w = world.deployed()
-  change(w)
-  world.apply(w)
-  w.now = w.now + (seconds or 0)
-  return world.decide(w), w
-end
-
-local function fails_as(reason, message, condition, change, seconds)
-  local decision, w = after(change, seconds)
-  assert.equal("Failed", decision.status.phase)
-  assert.equal(reason, decision.status.reason)
-  assert.equal(message, decision.status.message)
-  local said = world.condition(decision.status, condition)
-  assert.equal(condition == "ChildConflict" and "True" or "False", said.status)
-  assert.equal(reason, said.reason)
-  assert.equal("False", world.condition(decision.status, "Ready").status)
-  assert.equal(reason, world.condition(decision.status, "Ready").reason)
-  return decision, w
-end
+local after, fails_as = world.after, world.fails_as
 
 local function edits(change)
   return function(w) world.edit(w, change) end
@@ -34,31 +15,18 @@ local function keeps_children(decision)
   assert.equal(0, #decision.prune)
 end
 
-local function container_state(state, more)
-  return function(w)
-    for _, pod in ipairs(w.pods) do
-      local one = pod.status.containerStatuses[1]
-      one.ready, one.state, one.imageID = false, state, ""
-      for k, v in pairs(more or {}) do one[k] = v end
-      pod.status.conditions = json.array { { type = "Ready", status = "False" } }
-    end
-  end
-end
-
-local function deployment_condition(condition)
-  return function(w)
-    local live = w.children.deployments[world.CHILD]
-    live.status.conditions = json.array { condition }
-    live.status.availableReplicas = 1
-  end
-end
-
 describe("the settings", function()
   it("that make no sense take no route away and touch no model: each object says which", function()
-    keeps_children(fails_as("SettingsInvalid", 'A setting of the operator is wrong: route is "ingress": it is Ingress or none', "Progressing",
+    keeps_children(fails_as("SettingsInvalid", 'A setting of the operator is wrong: route is "ingress": it is Ingress, HTTPRoute or none', "Progressing",
       function(w) w.settings.route = "ingress" end))
     keeps_children(fails_as("SettingsInvalid", 'A setting of the operator is wrong: engine.share.cpu is "xx": it is a quantity, such as 300m',
       "Progressing", function(w) w.settings.engine.share.cpu = "xx" end))
+    fails_as("SettingsInvalid", 'A setting of the operator is wrong: rollout.strategy is "fast": it is resource-aware or available',
+      "Progressing", function(w) w.settings.rollout.strategy = "fast" end)
+    fails_as("SettingsInvalid", 'A setting of the operator is wrong: grace.quota is "-1": it is a whole number from 0 on', "Progressing",
+      function(w) w.settings.grace.quota = -1 end)
+    fails_as("SettingsInvalid", 'A setting of the operator is wrong: crash.restarts is "nil": it is a whole number from 1 on', "Progressing",
+      function(w) w.settings.crash.restarts = nil end)
   end)
 end)
 
@@ -73,11 +41,34 @@ describe("what is asked for", function()
     local w = world.new()
     w.object.metadata.name = ("x"):rep(57)
     local status = world.decide(w).status
-    assert.equal("NameInvalid", status.reason)
+    assert.equal("Failed", status.phase)
+    assert.equal("NameTooLong", status.reason)
+    assert.equal("The name is too long: its Service would be called deploy-" .. ("x"):rep(57)
+      .. ", and 63 characters are what a Service may have", status.message)
     w.object.metadata.name = ("x"):rep(56)
     assert.equal("Deploying", world.decide(w).status.phase)
     w.object.metadata.name = "a.b"
-    assert.equal("NameInvalid", world.decide(w).status.reason)
+    status = world.decide(w).status
+    assert.equal("NameInvalid", status.reason)
+    assert.equal("The name has a dot: its Service would be called deploy-a.b, which may have none", status.message)
+  end)
+
+  it("never makes an invalid label of a group's name (1.9: é is one in PrimeHub)", function()
+    for _, name in ipairs { "", "café", "研究", ("a"):rep(300), "-", "A b/c" } do
+      local w = world.new()
+      w.group.object.spec.name = name ~= "" and name or nil
+      w.group.object.metadata.name = name
+      local made = world.decide(w).children[1]
+      assert.is_true(labels.is_value(made.spec.template.metadata.labels["primehub.io/group"]), name)
+    end
+  end)
+
+  it("is told of a label that Kubernetes would refuse, by the instance type or the settings", function()
+    keeps_children(fails_as("LabelInvalid", "A label is invalid: the node selector gpu: a b of the instance type cpu-only", "Progressing",
+      function(w) w.instance_type.object.spec.nodeSelector = { gpu = "a b" } end))
+    keeps_children(fails_as("LabelInvalid", "A label is invalid: the node selector /x: y of the instance type cpu-only", "Progressing",
+      function(w) w.instance_type.object.spec.nodeSelector = { ["/x"] = "y" } end))
+    fails_as("LabelInvalid", 'A label is invalid: the setting appLabel is "-x"', "Progressing", function(w) w.settings.appLabel = "-x" end)
   end)
 
   it("names an image", function()
@@ -96,14 +87,6 @@ describe("what is asked for", function()
     end
     fails_as("EnvInvalid", "Environment variable A is given twice: choose another name in spec.env", "Progressing",
       edits(function(spec) spec.env = json.array { { name = "A", value = "1" }, { name = "A", value = "2" } } end))
-  end)
-
-  it("is not half served: model URIs and private endpoints", function()
-    keeps_children(fails_as("ModelUriUnsupported", "modelURI is not supported yet: build the model into the image", "Progressing",
-      edits(function(spec) spec.predictors[1].modelURI = "gs://bucket/model" end)))
-    keeps_children(fails_as("PrivateEndpointUnsupported",
-      "Private endpoints are not supported yet: the model is not exposed without its lock", "RouteReady",
-      edits(function(spec) spec.endpoint = { accessType = "private" } end)))
   end)
 end)
 
@@ -250,140 +233,9 @@ describe("the API server", function()
   end)
 end)
 
-describe("the quota", function()
-  local refused = deployment_condition { type = "ReplicaFailure", status = "True", reason = "FailedCreate",
-    message = 'admission webhook "resources-validation-webhook.primehub.io" denied the request: '
-      .. "Group phusers exceeded cpu quota: 1.0, requesting 2.0" }
-
-  it("that refuses pods fails after its grace, without the pod's name", function()
-    fails_as("GroupQuotaExceeded", "Group resource not enough: Group phusers exceeded cpu quota: 1.0, requesting 2.0",
-      "QuotaAdmitted", refused, 15)
-    fails_as("GroupQuotaExceeded", "Group resource not enough: exceeded quota: compute, requested: limits.cpu=1",
-      "QuotaAdmitted", deployment_condition { type = "ReplicaFailure", status = "True", reason = "FailedCreate",
-        message = 'pods "deploy-x-7d9-abcde" is forbidden: exceeded quota: compute, requested: limits.cpu=1' }, 15)
-  end)
-
-  it("waits out its grace, and longer while a pod is still ending", function()
-    local decision = after(refused, 14)
-    assert.equal("Deploying", decision.status.phase)
-    assert.equal("False", world.condition(decision.status, "QuotaAdmitted").status)
-    assert.equal(1, decision.requeue_after)
-    decision = after(function(w)
-      refused(w)
-      w.pods[2].metadata.deletionTimestamp, w.pods[2].metadata.deletionGracePeriodSeconds = "2020-03-23T02:03:15Z", 30
-    end, 44)
-    assert.equal("Deploying", decision.status.phase)
-    assert.equal(1, decision.requeue_after)
-  end)
-
-  it("is not blamed for what another webhook refuses", function()
-    fails_as("PodsRefused", "Pods cannot be created: images must be signed", "QuotaAdmitted",
-      deployment_condition { type = "ReplicaFailure", status = "True", reason = "FailedCreate",
-        message = 'admission webhook "x" denied the request: images must be signed' }, 15)
-  end)
-
-  it("recovers by itself", function()
-    local w = world.deployed()
-    refused(w)
-    world.apply(w)
-    w.now = w.now + 20
-    assert.equal("Failed", world.apply(w).status.phase)
-    world.roll(w)
-    local decision = world.apply(w)
-    assert.equal("Deployed", decision.status.phase)
-    assert.is_nil(decision.requeue_after)
-  end)
-end)
-
-describe("the image", function()
-  it("that cannot be had fails after its grace, for each reason (faults 7, 13)", function()
-    for _, reason in ipairs { "InvalidImageName", "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull",
-      "ImageInspectError", "RegistryUnavailable" } do
-      local waits = container_state { waiting = { reason = reason, message = "Back-off" } }
-      fails_as("ImagePullFailed", "Image invalid or cannot be pulled: infuseai/spam:1.0", "ImagePulled", waits, 10)
-      local early = after(waits, 9)
-      assert.equal(1, early.requeue_after)
-      assert.is_false(early.status.phase == "Failed")
-    end
-  end)
-
-  it("of an init container counts too", function()
-    fails_as("ImagePullFailed", "Image invalid or cannot be pulled: init:1", "ImagePulled", function(w)
-      w.pods[1].status.initContainerStatuses = json.array { { name = "init", image = "init:1", ready = false, restartCount = 0,
-        state = { waiting = { reason = "ErrImagePull" } } } }
-    end, 10)
-  end)
-
-  it("of the ReplicaSet before is nobody's failure (fault 13)", function()
-    local w = world.deployed()
-    container_state { waiting = { reason = "ErrImagePull" } }(w)
-    local old = w.pods
-    world.roll(w, 1, 2)
-    for _, pod in ipairs(old) do w.pods[#w.pods + 1] = pod end
-    world.apply(w)
-    w.now = w.now + 60
-    assert.equal("Deploying", world.decide(w).status.phase)
-  end)
-
-  it("is not judged by old pods after an edit: Failed becomes Deploying at once", function()
-    local w = world.deployed()
-    container_state { waiting = { reason = "ErrImagePull" } }(w)
-    world.apply(w)
-    w.now = w.now + 10
-    assert.equal("Failed", world.apply(w).status.phase)
-    world.edit(w, function(spec) spec.predictors[1].modelImage = "infuseai/spam:2.0" end)
-    local decision = world.apply(w)
-    assert.equal("Unknown", world.condition(decision.status, "ImagePulled").status)
-    assert.is_false(decision.status.phase == "Failed")
-  end)
-end)
-
-describe("pods", function()
-  it("without room in the cluster", function()
-    fails_as("ClusterResourcesShort", "Cluster resource not enough: 0/3 nodes are available: 3 Insufficient cpu.", "PodsHealthy",
-      function(w)
-        for _, pod in ipairs(w.pods) do
-          pod.status = { phase = "Pending", conditions = json.array { { type = "PodScheduled", status = "False",
-            reason = "Unschedulable", message = "0/3 nodes are available: 3 Insufficient cpu." } } }
-        end
-      end, 15)
-  end)
-
-  it("that cannot be configured", function()
-    fails_as("ContainerConfigInvalid", 'Container model cannot be started: secret "s" not found', "PodsHealthy",
-      container_state { waiting = { reason = "CreateContainerConfigError", message = 'secret "s" not found' } }, 10)
-  end)
-
-  local exited = { terminated = { exitCode = 1, reason = "Error" } }
-
-  it("that crash, in the back-off and between two crashes", function()
-    local message = "Container model crashes: Error, exit code 1"
-    fails_as("Crashed", message, "PodsHealthy",
-      container_state({ waiting = { reason = "CrashLoopBackOff" } }, { lastState = exited, restartCount = 1 }))
-    fails_as("Crashed", message, "PodsHealthy", container_state({ running = {} }, { lastState = exited, restartCount = 2 }))
-  end)
-
-  it("that crashed once are no verdict (fault 13)", function()
-    local decision = after(container_state({ running = {} }, { lastState = exited, restartCount = 1 }))
-    assert.is_false(decision.status.phase == "Failed")
-  end)
-
-  it("out of memory", function()
-    fails_as("OutOfMemory", "Container model needs more memory than the instance type gives it (OOMKilled, exit code 137)",
-      "PodsHealthy", container_state({ waiting = { reason = "CrashLoopBackOff" } },
-        { lastState = { terminated = { exitCode = 137, reason = "OOMKilled" } }, restartCount = 1 }))
-  end)
-
-  it("that never get ready", function()
-    fails_as("ProgressDeadline", "The model made no progress for 1200 seconds", "Progressing",
-      deployment_condition { type = "Progressing", status = "False", reason = "ProgressDeadlineExceeded" })
-  end)
-end)
-
 describe("messages", function()
   it("are bounded, one line, and take nothing out of others' words", function()
-    local decision = after(deployment_condition { type = "ReplicaFailure", status = "True", reason = "FailedCreate",
-      message = "denied the request: {spec.groupId}\n" .. ("é"):rep(5000) }, 15)
+    local decision = after(world.refuses("denied the request: {spec.groupId}\n" .. ("é"):rep(5000)), 15)
     assert.is_true(#decision.status.message <= 1024)
     assert.matches("^Pods cannot be created: {spec.groupId} é", decision.status.message)
     assert.is_not_nil(utf8.len(decision.status.message))

@@ -61,6 +61,50 @@ describe("texts", function()
   end)
 end)
 
+describe("the words of others", function()
+  it("lose pods' names and identities, and nothing else", function()
+    assert.equal('pods "(pod)" of deploy-x, deploy-xy-1-2 and (id)', text.without_names(
+      'pods "deploy-x-7d9f8-abcde" of deploy-x, deploy-xy-1-2 and 0f8fad5b-d9cb-469f-a165-70867728950e', "deploy-x"))
+    assert.equal("deploy-x-7d9f8", text.without_names("deploy-x-7d9f8", "deploy-x"))
+    assert.equal("a.b-1-2 (pod)", text.without_names("a.b-1-2 a+b-1-2", "a+b"), "a name is no pattern")
+  end)
+
+  it("say of a scheduler's verdict the reasons, sorted", function()
+    assert.equal("no nodes are available: Insufficient cpu, Insufficient memory",
+      text.capacity "0/9 nodes are available: 2 Insufficient memory, 7 Insufficient cpu.")
+    assert.equal("no nodes are available: Insufficient cpu, Insufficient memory",
+      text.capacity "0/9 nodes are available: 2 Insufficient cpu, 7 Insufficient memory.")
+    assert.equal("no nodes are available: Insufficient nvidia.com/gpu", text.capacity("0/2 nodes are available: 2 Insufficient nvidia.com/gpu. "
+      .. "preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."))
+    assert.equal("something else", text.capacity "something else")
+  end)
+
+  it("say of a log its last lines, cut in front, between characters", function()
+    assert.equal("b | c", text.tail("a\n\n b \r\nc\n\n", 2, 100))
+    assert.equal("", text.tail("\n \n", 3, 100))
+    assert.equal("", text.tail("a", 0, 100))
+    for limit = 6, 20 do
+      local cut = text.tail("日本語 äöü", 1, limit)
+      assert.is_true(#cut <= limit)
+      assert.is_not_nil(utf8.len(cut), cut)
+      assert.matches("ü$", cut)
+    end
+  end)
+
+  it("are news if more than numbers differ", function()
+    assert.is_true(text.same_but_numbers("at 10:01:02 pid 7 0x7f3a died", "at 11:59:00 pid 12345 0x81bc died"))
+    assert.is_false(text.same_but_numbers("at 10:01 died", "at 10:01 lived"))
+  end)
+end)
+
+it("labels are known from what are none", function()
+  for _, value in ipairs { "", "a", "A-b_c.d", ("x"):rep(63) } do assert.is_true(labels.is_value(value), value) end
+  for _, value in ipairs { "-a", "a-", "a b", "é", ("x"):rep(64), "a/b" } do assert.is_false(labels.is_value(value), value) end
+  assert.is_false(labels.is_value(7))
+  for _, key in ipairs { "a", "primehub.io/group", "kubernetes.io/os" } do assert.is_true(labels.is_key(key), key) end
+  for _, key in ipairs { "", "/a", "a/", "A.b/c", "a/b/c", "-x/y" } do assert.is_false(labels.is_key(key), key) end
+end)
+
 it("base64 is as everybody writes it", function()
   for plain, encoded in pairs { [""] = "", f = "Zg==", fo = "Zm8=", foo = "Zm9v", foob = "Zm9vYg==", ["\0\255\254"] = "AP/+" } do
     assert.equal(encoded, base64.encode(plain))
@@ -102,6 +146,34 @@ describe("rules", function()
     assert.equal("A", at("False", 990).failure.name)
     assert.is_nil(at("False", 990).requeue_after)
     assert.equal(10, at("False", 2000).requeue_after, "a clock that was ahead")
+  end)
+
+  it("while a row waits, its condition is not bad yet and its grace has not begun", function()
+    local waiting = 30
+    local table_of = rules { { name = "A", condition = "X", grace = 10, when = holds(true), message = "a",
+      waits = function() return waiting end } }
+    local verdict = table_of:judge(facts { conditions = { X = { status = "False", lastTransitionTime = time.format(0) } } })
+    assert.is_nil(verdict.failure)
+    assert.equal(30, verdict.by_condition.X.waiting)
+    assert.equal(30, verdict.requeue_after)
+    waiting = nil
+    assert.equal(10, table_of:judge(facts { conditions = { X = { status = "Unknown", lastTransitionTime = time.format(0) } } }).requeue_after)
+  end)
+
+  it("a quiet row says what it said, when only numbers differ", function()
+    local table_of = rules { { name = "A", condition = "X", quiet = true, message = "exit code {code}{detail}",
+      when = function(s) return { code = s.code, detail = s.detail } end } }
+    local function said(code, detail, before, reason)
+      return table_of:judge(facts { code = code, detail = detail,
+        conditions = { X = { status = "False", reason = reason or "A", message = before } } }).by_condition.X.message
+    end
+    assert.equal("exit code 1: at 10:00", said(1, ": at 11:30", "exit code 1: at 10:00"))
+    assert.equal("exit code 2: at 11:30", said(2, ": at 11:30", "exit code 1: at 10:00"), "what the row itself says is always so")
+    assert.equal("exit code 1: other 11:30", said(1, ": other 11:30", "exit code 1: at 10:00"))
+    assert.equal("exit code 1: at 10:00", said(1, "", "exit code 1: at 10:00"), "nothing new takes nothing away")
+    assert.equal("exit code 1", said(1, "", "exit code 12: at 10:00"))
+    assert.equal("exit code 1: at 11:30", said(1, ": at 11:30", "exit code 1: at 10:00", "B"))
+    assert.has_error(function() rules { { name = "A", condition = "X", quiet = true, message = "{detail}.", when = holds(true) } } end)
   end)
 
   it("a row below another of the same condition waits with it", function()

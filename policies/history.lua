@@ -1,27 +1,37 @@
 -- What is recorded in status.history: one record for every generation of the spec, newest first.
 --
--- A record is {revision, generation, time, message, spec}: the spec as it was, but for client tokens,
--- for which a digest stands. `revision` counts on by one whatever the generations do (there may be
--- gaps: the operator was down). The oldest records go when there are more than settings.history.limit,
--- or when all together are larger than settings.history.maxBytes.
+-- A record is {revision, generation, time, message, spec}: the spec as it was, but for client tokens, for which
+-- a digest stands. `revision` counts on by one whatever the generations do (there may be gaps: the operator was
+-- down). The oldest records go when there are more than settings.history.limit, or when all together are larger than
+-- settings.history.maxBytes; a spec that alone is larger is left out of its record, which says `truncated`.
 
 local M = {}
 
-local function without_tokens(spec)
+local MOST_RECORDS, MOST_BYTES = 32, 262144 -- of the CRD, and what a status may grow by, whatever the settings say
+local DIGITS = 8
+
+-- What tells whether a client's token changed, and no more: too short to try passwords against, and another one for the
+-- same token of another client or object.
+local function mark_of(s, client)
+  local text_of = table.concat({ s.object.metadata.uid or "", tostring(client.name), tostring(client.token) }, "\n")
+  return "sha256:" .. digest.sha256(text_of):sub(1, DIGITS)
+end
+
+local function with(object, name, value)
+  local copy = {}
+  for k, v in pairs(object) do copy[k] = v end
+  copy[name] = value
+  return copy
+end
+
+local function without_tokens(s, spec)
   local endpoint = spec.endpoint
   if not endpoint or not endpoint.clients then return spec end
-  local copy, endpoint_copy, clients = {}, {}, json.array {}
-  for name, value in pairs(spec) do copy[name] = value end
-  for name, value in pairs(endpoint) do endpoint_copy[name] = value end
+  local clients = json.array {}
   for i, client in ipairs(endpoint.clients) do
-    local client_copy = {}
-    for name, value in pairs(client) do client_copy[name] = value end
-    if client.token ~= nil then client_copy.token = "sha256:" .. digest.sha256(tostring(client.token)) end
-    clients[i] = client_copy
+    clients[i] = client.token ~= nil and with(client, "token", mark_of(s, client)) or client
   end
-  endpoint_copy.clients = clients
-  copy.endpoint = endpoint_copy
-  return copy
+  return with(spec, "endpoint", with(endpoint, "clients", clients))
 end
 
 -- Generations that the history does not hold yet, oldest first.
@@ -37,22 +47,29 @@ local function unrecorded(s, newest)
   return fresh
 end
 
-local function record_of(revision, number)
+local function record_of(s, revision, number)
   return { revision = number, generation = revision.generation, time = revision.time,
-    message = revision.spec.updateMessage, spec = without_tokens(revision.spec) }
+    message = revision.spec.updateMessage, spec = without_tokens(s, revision.spec) }
 end
 
--- The newest records that fit; one that alone is too large stays, without its spec.
-local function within_size(records, max)
+-- What a record takes in the cluster's store: there <, > and & are six bytes each. Of what is too large anyway they are not counted.
+local function bytes_of(record, most)
+  local written = json.encode(record)
+  if #written > most then return #written end
+  local _, longer = written:gsub("[<>&]", "")
+  return #written + 5 * longer + 1
+end
+
+-- The newest records that fit. One whose spec alone is too large stays without it.
+local function within_size(records, most)
   local kept, size = json.array {}, 2
   for i, record in ipairs(records) do
-    local bytes = #json.encode(record) + 1
-    if i == 1 and size + bytes > max then
-      record = { revision = record.revision, generation = record.generation, time = record.time,
-        message = record.message, truncated = true }
-      bytes = #json.encode(record) + 1
+    local bytes = bytes_of(record, most)
+    if bytes + 2 > most then
+      record = with(with(record, "spec", nil), "truncated", true)
+      bytes = bytes_of(record, most)
     end
-    if i > 1 and size + bytes > max then break end
+    if size + bytes > most then break end
     kept[i], size = record, size + bytes
   end
   return kept
@@ -64,16 +81,16 @@ function M.record(s)
   local newest = before[1] and before[1].generation or 0
   local number = before[1] and before[1].revision or 0
   local fresh = unrecorded(s, newest)
-  local limit = math.max(1, math.min(s.settings.history.limit, 32))
+  local limit = math.max(1, math.min(s.settings.history.limit, MOST_RECORDS))
   local records = json.array {}
   for i = #fresh, math.max(1, #fresh - limit + 1), -1 do
-    records[#records + 1] = record_of(fresh[i], number + i)
+    records[#records + 1] = record_of(s, fresh[i], number + i)
   end
   for _, record in ipairs(before) do
     if #records >= limit then break end
     records[#records + 1] = record
   end
-  if #fresh > 0 then records = within_size(records, s.settings.history.maxBytes) end
+  if #fresh > 0 then records = within_size(records, math.min(s.settings.history.maxBytes, MOST_BYTES)) end
   return records, records[1] and records[1].generation or nil
 end
 

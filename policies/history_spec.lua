@@ -66,15 +66,41 @@ it("keeps as many as the setting says", function()
   assert.same({ 6 }, generations(w.object.status.history))
 end)
 
-it("holds no client's token, only a digest of it", function()
-  local w = world.new()
-  w.object.spec.endpoint = { accessType = "private", clients = json.array { { name = "foo", token = "$apr1$secret" } } }
-  local decision = world.apply(w)
-  local client = w.object.status.history[1].spec.endpoint.clients[1]
-  assert.equal("foo", client.name)
-  assert.equal("sha256:" .. digest.sha256("$apr1$secret"), client.token)
-  assert.is_nil(json.encode(decision.status):find("$apr1$secret", 1, true))
-  assert.equal("$apr1$secret", w.object.spec.endpoint.clients[1].token)
+describe("the tokens of clients (fault 19)", function()
+  local function private(token, name)
+    return { accessType = "private", clients = json.array { { name = name or "foo", token = token } } }
+  end
+
+  it("are in no status, Event or annotation, and no hash that a password could be tried against", function()
+    local w = world.new()
+    w.object.spec.endpoint = private "$apr1$secret"
+    local decision = world.apply(w)
+    local client = w.object.status.history[1].spec.endpoint.clients[1]
+    assert.equal("foo", client.name)
+    assert.matches("^sha256:%x%x%x%x%x%x%x%x$", client.token)
+    decision = json.encode { decision.status, decision.events }
+    assert.is_nil(decision:find("$apr1$secret", 1, true))
+    assert.is_nil(decision:find(digest.sha256("$apr1$secret"):sub(1, 8), 1, true))
+    assert.equal("$apr1$secret", w.object.spec.endpoint.clients[1].token, "the spec itself is left alone")
+    for _, child in ipairs(world.decide(w).children) do
+      assert.is_nil(json.encode(child.metadata):find("$apr1$secret", 1, true), child.kind)
+      if child.kind ~= "Secret" then assert.is_nil(json.encode(child):find("$apr1$secret", 1, true), child.kind) end
+    end
+  end)
+
+  it("leave a digest that tells whether one changed, and nothing of who else has the same", function()
+    local w = world.new()
+    w.object.spec.endpoint = private "one"
+    world.apply(w)
+    world.edit(w, function(spec) spec.displayName = "x" end)
+    world.edit(w, function(spec) spec.endpoint = private "two" end)
+    world.edit(w, function(spec) spec.endpoint = private("two", "bar") end)
+    world.apply(w)
+    local marks = {}
+    for i, record in ipairs(w.object.status.history) do marks[i] = record.spec.endpoint.clients[1].token end
+    assert.equal(marks[4], marks[3])
+    assert.is_true(marks[3] ~= marks[2] and marks[2] ~= marks[1])
+  end)
 end)
 
 it("stays within its size: the oldest go, and one that is too large keeps its record", function()
@@ -92,6 +118,33 @@ it("stays within its size: the oldest go, and one that is too large keeps its re
   assert.is_nil(newest.spec)
   assert.equal("first", newest.message)
   assert.same({ 6, 5, 4 }, generations(w.object.status.history))
+end)
+
+it("keeps the record of each spec that alone is too large, also between others", function()
+  local w = world.deployed()
+  w.settings.history.maxBytes = 5000
+  world.edit(w, renamed "small")
+  world.edit(w, function(spec) spec.description = ("x"):rep(6000) end)
+  world.edit(w, function(spec) spec.description = "y" end)
+  world.apply(w)
+  local history = w.object.status.history
+  assert.same({ 4, 3, 2, 1 }, generations(history))
+  assert.same({ 4, 3, 2, 1 }, { history[1].revision, history[2].revision, history[3].revision, history[4].revision })
+  assert.is_true(history[2].truncated)
+  assert.is_nil(history[2].spec)
+  assert.equal("y", history[1].spec.description)
+end)
+
+it("is never more than 256 KiB in the store, whatever the settings say (fault 34)", function()
+  local w = world.deployed()
+  w.settings.history.maxBytes, w.settings.history.limit = 1 << 30, 1000
+  for i = 1, 6 do
+    world.edit(w, function(spec) spec.description = ("<"):rep(12000) .. i end) -- six bytes each where it is stored
+  end
+  world.apply(w)
+  local history = w.object.status.history
+  assert.same({ 7, 6, 5 }, generations(history))
+  assert.is_true(#json.encode(history):gsub("<", "\\u003c") <= 262144)
 end)
 
 it("is kept while a stop, a start or a failure goes by", function()

@@ -167,6 +167,37 @@ describe("stopping", function()
     assert.equal("Deployed", phase(w))
   end)
 
+  it("is not ended by an edit: what is stopped stays Stopped, without a moment of Stopping (fault 42)", function()
+    local w = stopped_world()
+    world.apply(w)
+    world.roll(w)
+    assert.equal("Stopped", world.apply(w).status.phase)
+    world.edit(w, edit_image)
+    assert.equal("Stopped", world.apply(w).status.phase)
+    local live = w.children.deployments[world.CHILD]
+    assert.equal(0, live.spec.replicas)
+    assert.equal("infuseai/spam:2.0", live.spec.template.spec.containers[1].image, "it starts with the new image")
+    assert.is_true(live.status.observedGeneration < live.metadata.generation, "and the Deployment's controller has not seen it yet")
+  end)
+
+  it("again after a start that nobody waited for is Stopping until it is sure that no pod comes", function()
+    local w = stopped_world()
+    world.apply(w)
+    world.roll(w)
+    world.apply(w)
+    world.edit(w, function(spec) spec.stop = false end)
+    for _, child in ipairs(world.decide(w).children) do -- written, and before the status was: stopped again
+      if child.kind == "Deployment" then
+        local live = w.children.deployments[world.CHILD]
+        live.spec.replicas, live.metadata.generation = child.spec.replicas, live.metadata.generation + 1
+      end
+    end
+    world.edit(w, function(spec) spec.stop = true end)
+    assert.equal("Stopping", world.apply(w).status.phase)
+    world.roll(w)
+    assert.equal("Stopped", world.apply(w).status.phase)
+  end)
+
   it("from birth makes everything and runs nothing", function()
     local w = world.new()
     w.object.spec.stop = true

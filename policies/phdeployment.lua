@@ -5,29 +5,35 @@
 --   facts.lua       what is seen, in the words of the tables
 --   failures.lua    why it does not run          phases.lua      which phase that is
 --   children/*.lua  what should exist            conditions.lua, history.lua   what the status keeps
+--   events.lua      what is told as Kubernetes Events
 
 local conditions = require "conditions"
 local deployment = require "children.deployment"
+local events = require "events"
 local facts = require "facts"
 local failures = require "failures"
 local history = require "history"
-local ingress = require "children.ingress"
 local phase_table = require "phases"
+local route = require "children.route"
 local service = require "children.service"
+
+-- Children that may be deleted and made again where the server refuses a change.
+local REPLACED = { "Service", "Secret", "Ingress", "HTTPRoute" }
 
 -- The children that should be, what is to go, and the mark of the wanted pod template.
 local function children_of(s)
+  local children = json.array {}
+  local mark, routes, prune
   if s.blocked or s.silent then
-    return json.array { deployment.held(s) }, json.array {}, deployment.mark(s)
+    children[1], mark = deployment.held(s), deployment.mark(s)
+    routes, prune = route.locked(s)
+  else
+    children[1], mark = deployment.wanted(s)
+    children[2] = service.wanted(s)
+    routes, prune = route.wanted(s)
   end
-  local wanted, mark = deployment.wanted(s)
-  local children, prune = json.array { wanted, service.wanted(s) }, json.array {}
-  if s.settings.route == "Ingress" then
-    children[3] = ingress.wanted(s)
-  elseif s.settings.route == "none" and s.ingress then
-    prune[1] = { kind = "Ingress", name = s.child_name }
-  end
-  return children, prune, mark
+  for _, child in ipairs(routes) do children[#children + 1] = child end
+  return children, json.array(prune), mark
 end
 
 -- The selector as text: what an autoscaler finds the pods by.
@@ -47,8 +53,9 @@ local function status_of(s, verdict, records)
     replicas = s.rollout.replicas,
     availableReplicas = s.rollout.available,
     updatedReplicas = s.rollout.updated,
-    endpoint = ingress.endpoint(s),
+    endpoint = route.endpoint(s),
     selector = selector_text(s),
+    restartedAt = s.rollout.current and s.restarted_at or s.status.restartedAt,
     conditions = conditions.all(s, verdict.by_condition),
     history = records,
   }
@@ -74,8 +81,10 @@ local function decide(seen)
   s.phase, phases_tried = phase_table:judge(s)
 
   local records, recorded = history.record(s)
+  local status = status_of(s, verdict, records)
   local decision = {
-    status = status_of(s, verdict, records),
+    status = status,
+    events = events.between(s.status, status),
     recorded = recorded,
     requeue_after = verdict.requeue_after,
     trace = seen.trace and trace_of(s, phases_tried, verdict) or nil,
@@ -83,7 +92,8 @@ local function decide(seen)
   if not seen.status_only then
     decision.children, decision.prune = children, prune
     -- never the Deployment: a change that the server refuses must not cost the model that runs
-    decision.replace = json.array { { kind = "Service", name = s.child_name }, { kind = "Ingress", name = s.child_name } }
+    decision.replace = json.array {}
+    for i, kind in ipairs(REPLACED) do decision.replace[i] = { kind = kind, name = s.child_name } end
   end
   return decision
 end
@@ -96,14 +106,27 @@ return controller {
     deployments = { api_version = "apps/v1", kind = "Deployment", resource = "deployments", keep = "whole" },
     services = { api_version = "v1", kind = "Service", resource = "services", keep = "whole" },
     ingresses = { api_version = "networking.k8s.io/v1", kind = "Ingress", resource = "ingresses", keep = "whole" },
+    -- Secrets are written, never cached: not even what kubectl remembers of them in an annotation
+    secrets = { api_version = "v1", kind = "Secret", resource = "secrets", keep = "metadata",
+      drop = { "metadata.annotations[kubectl.kubernetes.io/last-applied-configuration]" } },
+    -- many clusters have no Gateway API
+    http_routes = { api_version = "gateway.networking.k8s.io/v1", kind = "HTTPRoute", resource = "httproutes", keep = "whole",
+      optional = true },
   },
   watches = {
     replicasets = { api_version = "apps/v1", kind = "ReplicaSet", resource = "replicasets", keep = "metadata" },
     pods = { api_version = "v1", kind = "Pod", resource = "pods", keep = {
       "metadata.name", "metadata.namespace", "metadata.uid", "metadata.resourceVersion", "metadata.labels",
-      "metadata.ownerReferences", "metadata.deletionTimestamp", "metadata.deletionGracePeriodSeconds",
+      "metadata.ownerReferences", "metadata.deletionTimestamp",
       "status.phase", "status.conditions", "status.initContainerStatuses", "status.containerStatuses",
     } },
+    -- A volume that cannot be mounted shows nowhere else: the pod's status is that of a long pull. Only these Events leave the
+    -- server (on most days none), and nothing waits for them: without the right to read Events the reason is ProgressDeadline.
+    events = { api_version = "v1", kind = "Event", resource = "events", about = "pods", by = "involvedObject.name", optional = true,
+      field_selector = "involvedObject.kind=Pod,reason=FailedMount", keep = {
+        "metadata.name", "metadata.namespace", "metadata.uid", "metadata.resourceVersion",
+        "involvedObject.name", "involvedObject.uid", "reason", "message",
+      } },
   },
   inputs = {
     group = { api_version = "primehub.io/v1alpha1", kind = "PhGroup", resource = "phgroups", keep = "whole",

@@ -4,6 +4,7 @@
 -- does with a decision, roll() what the Deployment's controller and the kubelets do. The settings are
 -- fixed here, so that an edit of settings.yaml breaks no spec.
 
+local assert = require("moonphase.spec").assert
 local controller = require "phdeployment"
 
 local M = {}
@@ -16,17 +17,29 @@ local UID = "deployment-uid"
 function M.settings()
   return {
     catalogNamespace = "", appLabel = "primehub-group", primehubUrl = "http://primehub.local", route = "Ingress",
-    ingress = { className = "nginx", host = "", tls = json.array {}, bodySize = "10m", annotations = {} },
+    ingress = { className = "nginx", host = "", tls = json.array {}, bodySize = "10m", timeoutSeconds = 0, annotations = {},
+      privateAnnotations = {} },
+    httpRoute = { parentRefs = json.array {}, hostnames = json.array {}, timeout = "", privateFilters = json.array {} },
     imagePrefix = "",
-    engine = { image = "seldonio/seldon-core-executor", tag = "1.4.0", pullPolicy = "IfNotPresent", grpc = false,
+    engine = { kind = "seldon", args = json.array {}, image = "seldonio/seldon-core-executor", tag = "1.4.0", pullPolicy = "IfNotPresent", grpc = false,
       share = { percent = 10, cpu = "300m", memory = "250Mi" } },
-    model = { preStopSleepSeconds = 10, automountServiceAccountToken = false },
+    model = { readiness = "tcp", preStopSleepSeconds = 10, automountServiceAccountToken = false },
+    modelUri = {
+      image = "kfserving/storage-initializer", tag = "v0.4.0", pullPolicy = "IfNotPresent",
+      schemes = json.array { "gs", "s3", "https", "http" }, secret = "", googleKey = "gcloud-application-credentials.json",
+      env = json.array { { name = "GCE_METADATA_IP", value = "127.0.0.1" }, { name = "GCE_METADATA_HOST", value = "127.0.0.1" } },
+      storageLimit = "", phfs = { claim = "" }, pvc = { claims = json.array { "*" } }, nfs = { exports = json.array {} },
+      mlflow = { image = "infuseai/mlflow-model-downloader", tag = "v0.2.3", pullPolicy = "IfNotPresent",
+        command = json.array { "python", "-u", "/apps/downloader.py" }, claim = "project-{group}" },
+    },
+    securityContext = { pod = {}, container = {} },
     probes = { initialDelaySeconds = 30, periodSeconds = 10, timeoutSeconds = 60, failureThreshold = 90 },
-    rollout = { budget = 1, maxSurge = 0, maxUnavailable = 1, progressDeadlineSeconds = 1200 },
+    rollout = { budget = 1, strategy = "resource-aware", progressDeadlineSeconds = 1200, strategies = {
+      ["resource-aware"] = { maxSurge = 0, maxUnavailable = 1 }, available = { maxSurge = 1, maxUnavailable = 0 } } },
     gpu = { defaultResource = "nvidia.com/gpu" },
     onGroupLost = "keep",
-    grace = { image = 10, quota = 15, capacity = 15, config = 10 },
-    crash = { restarts = 2 },
+    grace = { image = 10, quota = 15, capacity = 15, refused = 15, mount = 30, config = 10, fetch = 0, crash = 0 },
+    crash = { restarts = 2, lines = 3, bytes = 400 },
     history = { limit = 32, maxBytes = 262144 },
   }
 end
@@ -53,8 +66,8 @@ function M.new()
     object = { apiVersion = "primehub.io/v1alpha1", kind = "PhDeployment",
       metadata = { name = M.NAME, namespace = "hub", uid = "phd-uid", generation = 1 }, spec = M.spec() },
     revisions = json.array {},
-    children = { deployments = {}, services = {}, ingresses = {} },
-    pods = json.array {}, replicasets = json.array {}, problems = json.array {},
+    children = { deployments = {}, services = {}, ingresses = {}, secrets = {}, http_routes = {} },
+    pods = json.array {}, replicasets = json.array {}, events = json.array {}, problems = json.array {},
     group = { state = "found", object = { metadata = { name = "phusers" },
       spec = { id = "group-id", name = "phusers", enabledDeployment = true } } },
     instance_type = { state = "found", object = { metadata = { name = "cpu-only" },
@@ -63,11 +76,14 @@ function M.new()
   }
 end
 
+-- On a copy, as in the host; but for the settings, which are large and which no policy writes to.
 function M.decide(w)
-  return controller.decide(copy(w))
+  local seen = {}
+  for name, value in pairs(w) do seen[name] = name == "settings" and value or copy(value) end
+  return controller.decide(seen)
 end
 
-local PLACE = { Deployment = "deployments", Service = "services", Ingress = "ingresses" }
+local PLACE = { Deployment = "deployments", Service = "services", Ingress = "ingresses", Secret = "secrets", HTTPRoute = "http_routes" }
 
 local function write_child(w, child)
   local place, name = w.children[PLACE[child.kind]], child.metadata.name
@@ -165,6 +181,58 @@ function M.condition(status, type_of)
     if condition.type == type_of then return condition end
   end
   error("there is no condition " .. type_of)
+end
+
+-- ---------------------------------------------------------------- what goes wrong
+
+-- A world in which `change` was done to a running model, decided now and `seconds` later: the decision, the world.
+function M.after(change, seconds)
+  local w = M.deployed()
+  change(w)
+  M.apply(w)
+  w.now = w.now + (seconds or 0)
+  return M.decide(w), w
+end
+
+-- ... which is Failed then, with this reason and message, and says so in this condition.
+function M.fails_as(reason, message, condition, change, seconds)
+  local decision, w = M.after(change, seconds)
+  assert.equal("Failed", decision.status.phase)
+  assert.equal(reason, decision.status.reason)
+  assert.equal(message, decision.status.message)
+  local said = M.condition(decision.status, condition)
+  assert.equal(condition == "ChildConflict" and "True" or "False", said.status)
+  assert.equal(reason, said.reason)
+  assert.equal("False", M.condition(decision.status, "Ready").status)
+  assert.equal(reason, M.condition(decision.status, "Ready").reason)
+  return decision, w
+end
+
+-- Every pod's model container is in this state: {waiting = {...}}.
+function M.in_state(state, more)
+  return function(w)
+    for _, pod in ipairs(w.pods) do
+      local one = pod.status.containerStatuses[1]
+      one.ready, one.state, one.imageID = false, state, ""
+      for k, v in pairs(more or {}) do one[k] = v end
+      pod.status.conditions = json.array { { type = "Ready", status = "False" }, { type = "PodScheduled", status = "True" } }
+    end
+  end
+end
+
+-- The Deployment says so, and one replica is not there.
+function M.says(condition)
+  return function(w)
+    local live = w.children.deployments[M.CHILD]
+    live.status.conditions = json.array { condition }
+    live.status.availableReplicas = 1
+    w.pods[2] = nil
+  end
+end
+
+-- The API server refuses the second pod with these words.
+function M.refuses(message)
+  return M.says { type = "ReplicaFailure", status = "True", reason = "FailedCreate", message = message }
 end
 
 return M

@@ -1,17 +1,20 @@
-/* SHA-256 as hex: see digest.h. libcrypto fails here only when it is out of memory or is not
+/* SHA-256 as hex, SHA-1 as htpasswd files have it: see digest.h. libcrypto fails here only when it is out of memory or is not
  * installed whole; both end the process as xmalloc does. */
 #include "base/digest.h"
 
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <openssl/evp.h>
+
+#include "base/base64.h"
 
 static void must(int ok)
 {
 	if (ok != 1) {
-		fprintf(stderr, "moonphase: OpenSSL's libcrypto offers no SHA-256\n");
+		fprintf(stderr, "moonphase: OpenSSL's libcrypto offers no SHA-256 or no SHA-1\n");
 		abort();
 	}
 }
@@ -56,4 +59,20 @@ void digest_end(struct digest *d, char hex[DIGEST_HEX_SIZE])
 	EVP_MD_CTX_free(d->context);
 	d->context = NULL;
 	write_hex(raw, 32, hex);
+}
+
+void digest_ssha(const void *password, size_t len, const unsigned char salt[DIGEST_SALT_SIZE], char out[DIGEST_SSHA_SIZE])
+{
+	enum { SHA1_SIZE = 20 };
+	static const char scheme[] = "{SSHA}";
+	unsigned char raw[EVP_MAX_MD_SIZE + DIGEST_SALT_SIZE];
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	must(context != NULL && EVP_DigestInit_ex(context, EVP_sha1(), NULL));
+	must(EVP_DigestUpdate(context, len != 0 ? password : "", len));
+	must(EVP_DigestUpdate(context, salt, DIGEST_SALT_SIZE));
+	must(EVP_DigestFinal_ex(context, raw, NULL));
+	EVP_MD_CTX_free(context);
+	memcpy(raw + SHA1_SIZE, salt, DIGEST_SALT_SIZE);
+	memcpy(out, scheme, sizeof scheme - 1);
+	out[sizeof scheme - 1 + base64_encode_to(raw, SHA1_SIZE + DIGEST_SALT_SIZE, out + sizeof scheme - 1)] = '\0';
 }

@@ -42,7 +42,7 @@ int err_prefix(struct err *e, const char *format, ...)
 const char *err_name(int code)
 {
 	static const char *const names[] = {"ok", "invalid", "too large", "not found", "io",
-		"timeout", "cancelled", "conflict", "no memory", "script"};
+		"timeout", "cancelled", "conflict", "no memory", "script", "fenced"};
 	int i = -code;
 	return i >= 0 && i < (int)(sizeof names / sizeof *names) ? names[i] : "unknown";
 }

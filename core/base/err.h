@@ -18,6 +18,7 @@ enum err_code {
 	ERR_CONFLICT = -7, /* somebody else was first */
 	ERR_NOMEM = -8,    /* only where the size came from outside; see xalloc.h */
 	ERR_SCRIPT = -9,   /* a policy or script failed */
+	ERR_FENCED = -10,  /* this process does not lead: it may not write */
 };
 
 #define ERR_TEXT_MAX 1024

@@ -18,17 +18,17 @@ static void start_watchdog(struct host *h)
 }
 
 const struct command commands[] = {
-	{"run", "the operator", "command.run", start_watchdog},
-	{"check", "load, lint, specs, every reachable state of a policy folder", "command.check", NULL},
-	{"test", "run Lua specs", "command.test", NULL},
-	{"plan", "what a policy folder would change", "command.plan", NULL},
-	{"render", "the children of a PhDeployment as YAML", "command.render", NULL},
-	{"explain", "why an object is in its phase", "command.explain", NULL},
-	{"policies", "show or copy the built-in policies", "command.policies", NULL},
-	{"repl", "look around, or run a script", "command.repl", NULL},
-	{"sandbox", "a simulated cluster", "command.sandbox", NULL},
-	{"phd", "kubectl phd: list, logs, history, diff, rollback, start, stop, predict", "command.phd", NULL},
-	{NULL, NULL, NULL, NULL},
+	{"run", "the operator", "command.run", start_watchdog, false},
+	{"check", "load, lint, specs, every reachable state of a policy folder", "command.check", NULL, true},
+	{"test", "run Lua specs", "command.test", NULL, true},
+	{"plan", "what a policy folder would change", "command.plan", NULL, false},
+	{"render", "the children of a PhDeployment as YAML", "command.render", NULL, false},
+	{"explain", "why an object is in its phase", "command.explain", NULL, false},
+	{"policies", "show or copy the built-in policies", "command.policies", NULL, false},
+	{"repl", "look around, or run a script", "command.repl", NULL, true},
+	{"sandbox", "a simulated cluster", "command.sandbox", NULL, true},
+	{"phd", "kubectl phd: list, logs, history, diff, rollback, start, stop, predict", "command.phd", NULL, false},
+	{NULL, NULL, NULL, NULL, false},
 };
 
 const struct command *command_find(const char *name)

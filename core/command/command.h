@@ -12,6 +12,7 @@ struct command {
 	const char *module; /* "command.run" is lua/command/run.lua */
 	/* Before the module, on the C side; NULL: nothing. */
 	void (*prepare)(struct host *h);
+	bool keeps_memory; /* of host_options */
 };
 
 extern const struct command commands[]; /* name NULL behind the last */

@@ -78,6 +78,8 @@ struct http_exchange {
 	struct http_exchange *next_waiting;
 	enum exchange_state state;
 	bool cancelled;
+	bool (*may_leave)(void *arg);
+	bool withheld; /* it said no */
 	bool headers_told;
 	int reader_code; /* what on_data ended the exchange with */
 	int status;

@@ -143,7 +143,9 @@ void client_result(struct http_exchange *x, CURLcode code, struct http_result *r
 	if (code == CURLE_OK)
 		return;
 	char *place = place_of(x);
-	if (x->reader_code != 0 || x->headers_too_large)
+	if (x->withheld)
+		err_set(&r->err, ERR_FENCED, "the request to %s may not leave any more; it was not sent", place);
+	else if (x->reader_code != 0 || x->headers_too_large)
 		reader_gave_up(x, place, r);
 	else
 		describe(x, code, place, r);

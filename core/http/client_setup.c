@@ -215,6 +215,26 @@ static long milliseconds(uint64_t ms)
 	return (long)(ms < TIMEOUT_MAX_MS ? ms : TIMEOUT_MAX_MS);
 }
 
+/* curl asks when the connection is made, or a kept one was found, and before it writes to it. */
+static int before_request(void *exchange, char *peer_ip, char *local_ip, int peer_port, int local_port)
+{
+	struct http_exchange *x = exchange;
+	(void)peer_ip, (void)local_ip, (void)peer_port, (void)local_port;
+	if (x->cancelled)
+		return CURL_PREREQFUNC_ABORT;
+	x->withheld = !x->may_leave(x->arg);
+	return x->withheld ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
+static void set_fence(struct http_exchange *x, const struct http_request *r)
+{
+	x->may_leave = r->may_leave;
+	if (r->may_leave == NULL)
+		return;
+	curl_easy_setopt(x->easy, CURLOPT_PREREQFUNCTION, before_request);
+	curl_easy_setopt(x->easy, CURLOPT_PREREQDATA, x);
+}
+
 static void set_habits(struct http_exchange *x, const struct http_request *r)
 {
 	CURL *easy = x->easy;
@@ -240,6 +260,7 @@ static void set_habits(struct http_exchange *x, const struct http_request *r)
 int client_setup(struct http_exchange *x, const struct http_request *r, struct err *e)
 {
 	set_habits(x, r);
+	set_fence(x, r);
 	set_route(x, r);
 	int rc = set_method(x, r, e);
 	if (rc == 0 && r->tls != NULL && r->tls->server_name != NULL && r->tls->server_name[0] != '\0')

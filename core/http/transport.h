@@ -37,6 +37,9 @@ struct http_request {
 	uint64_t connect_timeout_ms; /* 0: 10 s */
 	uint64_t timeout_ms;         /* whole exchange; 0: none (watches) */
 	bool keep_alive_probes;      /* TCP keepalive and TCP_USER_TIMEOUT, for long streams */
+	/* Asked, with the exchange's `arg`, when a connection is there and the first byte is about to leave, and again
+	 * if it has to be sent on another one: false ends it with ERR_FENCED, and nothing was sent. NULL: it may. */
+	bool (*may_leave)(void *arg);
 };
 
 struct http_result {

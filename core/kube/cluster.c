@@ -103,6 +103,12 @@ struct cluster_counts cluster_counts(const struct cluster *c)
 	return c->counts;
 }
 
+void cluster_guard(struct cluster *c, bool (*may_write)(void *arg), void *arg)
+{
+	c->may_write = may_write;
+	c->guard_arg = arg;
+}
+
 static bool is_printable(const char *text)
 {
 	for (; *text != '\0'; text++)
@@ -159,6 +165,7 @@ static struct cluster_call *begin(struct cluster_call *call, const struct cluste
 		return call;
 	}
 	snprintf(call->method, sizeof call->method, "%s", r->method != NULL ? r->method : "GET");
+	call->is_guarded = !r->regardless && strcmp(call->method, "GET") != 0 && strcmp(call->method, "HEAD") != 0;
 	call->url = xasprintf("%s%s", call->cluster->config->server, r->path);
 	if (r->accept != NULL)
 		call->accept = xasprintf("Accept: %s", r->accept);

@@ -44,6 +44,7 @@ struct cluster_request {
 	size_t body_len;
 	uint64_t timeout_ms;      /* of one try, 0: 60 s; for streams: the silence after which it is dead */
 	size_t body_max;          /* 0: CLUSTER_BODY_MAX */
+	bool regardless;          /* it leaves whatever cluster_guard says: a question that is a POST, or the lease itself */
 };
 
 struct cluster_answer {
@@ -59,6 +60,10 @@ struct cluster_answer {
 	char message[ERR_TEXT_MAX];
 	int64_t retry_after_s; /* 0: not said */
 };
+
+/* From now on `may_write` is asked right before any request leaves that is no GET or HEAD, at every try; a request
+ * that may not ends with ERR_FENCED, and nothing of it was sent. NULL: all may. Must not call back into the cluster. */
+void cluster_guard(struct cluster *c, bool (*may_write)(void *arg), void *arg);
 
 struct cluster_call;
 

@@ -240,6 +240,13 @@ static void time_out(struct cluster_call *call)
 
 /* --- a try --- */
 
+static bool may_leave(void *arg)
+{
+	const struct cluster_call *call = arg;
+	const struct cluster *c = call->cluster;
+	return !call->is_guarded || c->may_write == NULL || c->may_write(c->guard_arg);
+}
+
 static void start(struct cluster_call *call, const char *authorization, const struct http_tls *tls)
 {
 	static const struct http_handlers handlers = {.on_headers = on_headers, .on_data = on_data, .on_done = on_done};
@@ -253,7 +260,8 @@ static void start(struct cluster_call *call, const char *authorization, const st
 	c->headers[n] = NULL;
 	struct http_request r = {.method = call->method, .url = call->url, .headers = c->headers, .body = call->body,
 		.body_len = call->body_len, .tls = tls, .proxy_url = c->config->proxy_url,
-		.keep_alive_probes = call->is_stream};
+		.keep_alive_probes = call->is_stream,
+		.may_leave = call->is_guarded ? may_leave : NULL};
 	call->state = CALL_UNDER_WAY;
 	call->status = 0;
 	call->retry_after_s = -1;
@@ -274,6 +282,8 @@ void call_on_credentials(struct credentials_wait *w, const char *authorization, 
 	struct cluster_call *call = w->data;
 	if (err != NULL)
 		call_fail_later(call, err->code, err->text);
+	else if (!may_leave(call))
+		call_fail_later(call, ERR_FENCED, "this process does not lead (any more): the write was not sent");
 	else
 		start(call, authorization, tls);
 }

@@ -19,6 +19,8 @@ struct cluster {
 	char **owned; /* of the fixed ones, NULL behind the last */
 	char *host;   /* of the server, for metrics */
 	struct cluster_counts counts;
+	bool (*may_write)(void *arg); /* NULL: nobody guards */
+	void *guard_arg;
 	struct metric *requests, *durations, *retries;
 };
 
@@ -43,6 +45,7 @@ struct cluster_call {
 	size_t body_len;
 	uint64_t timeout_ms;
 	bool is_stream;
+	bool is_guarded; /* a write that the cluster's guard is asked about */
 	/* whom to tell */
 	void (*done)(void *arg, struct cluster_answer *a);
 	struct cluster_stream_handlers handlers;

@@ -233,6 +233,12 @@ bool lease_may_write(const struct lease *l)
 	return l->held && is_fresh(l);
 }
 
+void lease_look(struct lease *l)
+{
+	if (l->call == NULL && !l->held && !l->releasing && !l->stopped)
+		clock_arm(l->clock, &l->timer, 0);
+}
+
 const char *lease_identity(const struct lease *l)
 {
 	return l->identity;

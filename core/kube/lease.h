@@ -55,6 +55,9 @@ const char *lease_identity(const struct lease *l);
 /* Who was seen to hold it last; "": nobody. Valid until the next turn of the loop. */
 const char *lease_holder(const struct lease *l);
 
+/* The record may have changed (a watch says so): who waits for the lease looks now and not at the next retry. */
+void lease_look(struct lease *l);
+
 /* The clean stop, when all guarded work has ended: from here on lease_may_write is false and none of
  * the other callbacks comes. What we hold (or may hold: a write is under way) is given back, with
  * retries until the deadline has passed since this call. Then `released` is called once, never from

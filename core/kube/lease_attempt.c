@@ -193,6 +193,7 @@ static void send(struct lease *l, struct cluster_request *r, void (*done)(void *
 {
 	r->timeout_ms = l->limit_ms;
 	r->body_max = BODY_MAX;
+	r->regardless = true; /* how else would it begin */
 	l->call = cluster_send(l->o.cluster, r, done, l);
 	/* The limit of a call is that of one try: here it holds for all of them together. */
 	clock_arm(l->clock, &l->timer, l->limit_ms);

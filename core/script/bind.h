@@ -28,6 +28,7 @@ int bind_open_log(lua_State *L);
 int bind_open_metrics(lua_State *L);
 int bind_open_yaml(lua_State *L);
 int bind_open_digest(lua_State *L);
+int bind_open_typed(lua_State *L);
 /* loop.virtual: bind_virtual.c. */
 int bind_virtual(lua_State *L);
 void bind_open_virtual(lua_State *L);
@@ -35,6 +36,9 @@ void bind_open_virtual(lua_State *L);
 #define CLUSTER_CLASS "moonphase.cluster"
 int bind_cluster_watch(lua_State *L);
 void bind_open_watch(lua_State *L);
+/* cluster:lease likewise: bind_lease.c. */
+int bind_cluster_lease(lua_State *L);
+void bind_open_lease(lua_State *L);
 struct cluster *bind_check_cluster(lua_State *L, int index);
 
 /* http.serve and what its calls become. */

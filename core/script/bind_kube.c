@@ -1,4 +1,4 @@
-/* kube: clusters and calls to them. (Watches are bind_watch.c.) */
+/* kube: clusters and calls to them. (Watches are bind_watch.c, leases bind_lease.c.) */
 #include <stdlib.h>
 #include <string.h>
 
@@ -245,13 +245,14 @@ static void request_body(lua_State *L, int options, struct cluster_request *r)
 static struct cluster_request read_request(lua_State *L, const char *what)
 {
 	static const char *const known[] = {"method", "path", "query", "body", "content_type", "accept", "timeout",
-		"on_bytes", NULL};
+		"on_bytes", "regardless", NULL};
 	struct cluster_request r = {0};
 	opt_check(L, 2, what, known);
 	r.method = opt_text(L, 2, "method", "GET");
 	r.content_type = opt_text(L, 2, "content_type", NULL);
 	r.accept = opt_text(L, 2, "accept", NULL);
 	r.timeout_ms = opt_ms(L, 2, "timeout", 0);
+	r.regardless = opt_bool(L, 2, "regardless");
 	r.path = request_path(L, 2);
 	request_body(L, 2, &r);
 	return r;
@@ -330,6 +331,7 @@ static const luaL_Reg cluster_methods[] = {
 	{"stream", l_stream},
 	{"counts", l_counts},
 	{"watch", bind_cluster_watch},
+	{"lease", bind_cluster_lease},
 	{NULL, NULL},
 };
 
@@ -344,6 +346,7 @@ int bind_open_kube(lua_State *L)
 {
 	bind_class_with_fields(L, CLUSTER_CLASS, cluster_methods, cluster_collect);
 	bind_open_watch(L);
+	bind_open_lease(L);
 	luaL_newlib(L, kube_functions);
 	return 1;
 }

@@ -8,6 +8,7 @@
 
 #include "base/xalloc.h"
 #include "script/bind.h"
+#include "script/generation.h"
 #include "script/modules.h"
 #include "script/policy.h"
 #include "script/task.h"
@@ -16,12 +17,7 @@
 #define GENERATION_CLASS "moonphase.generation"
 #define HELPERS "policy/"
 
-struct generation {
-	struct policy *policy; /* NULL: closed */
-};
-
-/* Push nil and the error as a table. */
-static int fail(lua_State *L, const struct policy_error *e)
+int generation_fail(lua_State *L, const struct policy_error *e)
 {
 	lua_pushnil(L);
 	lua_createtable(L, 0, 7);
@@ -117,7 +113,7 @@ static int push_generation(lua_State *L, struct generation *g)
 static struct generation *new_generation(lua_State *L)
 {
 	struct generation *g = lua_newuserdatauv(L, sizeof *g, 1);
-	g->policy = NULL;
+	*g = (struct generation){NULL, NULL};
 	luaL_setmetatable(L, GENERATION_CLASS);
 	return g;
 }
@@ -214,7 +210,7 @@ static int loading_answer(lua_State *L, struct host_wait *w)
 {
 	struct loading *l = (struct loading *)w;
 	if (!l->job->policy)
-		return fail(L, &l->job->error);
+		return generation_fail(L, &l->job->error);
 	struct generation *g = new_generation(L);
 	g->policy = l->job->policy;
 	l->job->policy = NULL;
@@ -250,7 +246,7 @@ static int l_load(lua_State *L)
 	struct policy_error e = {0};
 	struct generation *g = new_generation(L);
 	g->policy = policy_new(&o, &e);
-	return g->policy ? push_generation(L, g) : fail(L, &e);
+	return g->policy ? push_generation(L, g) : generation_fail(L, &e);
 }
 
 static int l_raw(lua_State *L)
@@ -262,45 +258,46 @@ static int l_raw(lua_State *L)
 
 /* --- a generation --- */
 
-static struct policy *check_policy(lua_State *L)
+struct policy *generation_policy(lua_State *L)
 {
 	const struct generation *g = luaL_checkudata(L, 1, GENERATION_CLASS);
 	luaL_argcheck(L, g->policy != NULL, 1, "this generation of policies was closed");
+	luaL_argcheck(L, g->apart == NULL, 1, "this generation of policies is in calls on a worker thread");
 	return g->policy;
 }
 
 static int l_call(lua_State *L)
 {
-	struct policy *p = check_policy(L);
+	struct policy *p = generation_policy(L);
 	const char *module = luaL_checkstring(L, 2), *name = luaL_checkstring(L, 3);
 	struct policy_error e = {0};
 	luaL_checkstack(L, 20, "a call into a policy");
 	if (policy_call(p, module, name, L, 4, lua_gettop(L) - 3, &e) == SCRIPT_OK)
 		return 1;
-	return fail(L, &e);
+	return generation_fail(L, &e);
 }
 
 static int l_describe(lua_State *L)
 {
 	struct policy_error e = {0};
 	luaL_checkstack(L, 20, "a call into a policy");
-	if (policy_describe(check_policy(L), luaL_checkstring(L, 2), L, &e) == SCRIPT_OK)
+	if (policy_describe(generation_policy(L), luaL_checkstring(L, 2), L, &e) == SCRIPT_OK)
 		return 1;
-	return fail(L, &e);
+	return generation_fail(L, &e);
 }
 
 static int l_check_state(lua_State *L)
 {
 	struct policy_error e = {0};
-	if (policy_check_state(check_policy(L), &e) != SCRIPT_OK)
-		return fail(L, &e);
+	if (policy_check_state(generation_policy(L), &e) != SCRIPT_OK)
+		return generation_fail(L, &e);
 	lua_pushboolean(L, 1);
 	return 1;
 }
 
 static int l_stats(lua_State *L)
 {
-	struct policy_stats s = policy_stats(check_policy(L));
+	struct policy_stats s = policy_stats(generation_policy(L));
 	lua_createtable(L, 0, 4);
 	set_integer(L, "memory", (lua_Integer)s.memory);
 	set_integer(L, "memory_peak", (lua_Integer)s.memory_peak);
@@ -312,7 +309,7 @@ static int l_stats(lua_State *L)
 static int l_source(lua_State *L)
 {
 	size_t len;
-	const char *text = policy_source(check_policy(L), luaL_checkstring(L, 2), &len);
+	const char *text = policy_source(generation_policy(L), luaL_checkstring(L, 2), &len);
 	if (!text)
 		return 0;
 	lua_pushlstring(L, text, len);
@@ -322,13 +319,17 @@ static int l_source(lua_State *L)
 static int l_close(lua_State *L)
 {
 	struct generation *g = luaL_checkudata(L, 1, GENERATION_CLASS);
-	policy_free(g->policy);
-	g->policy = NULL;
+	if (g->apart)
+		apart_abandon(g->apart); /* its worker frees the policy */
+	else
+		policy_free(g->policy);
+	*g = (struct generation){NULL, NULL};
 	return 0;
 }
 
 static const luaL_Reg generation_methods[] = {
 	{"call", l_call},
+	{"call_apart", bind_call_apart},
 	{"describe", l_describe},
 	{"check_state", l_check_state},
 	{"stats", l_stats},

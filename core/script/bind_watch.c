@@ -196,14 +196,19 @@ static void read_indexes(lua_State *L, struct watch_box *box, struct cache_optio
 	}
 }
 
+/* "metadata" is more than what is asked of the server: the answer to a write holds the whole object, and of a
+ * Secret nothing but its metadata may be kept. */
 static void read_projection(lua_State *L, struct json_projection *p, bool *metadata_only)
 {
+	static const char *const metadata[] = {"metadata", NULL};
 	lua_getfield(L, 2, "keep");
 	if (lua_type(L, -1) == LUA_TSTRING) {
 		const char *word = lua_tostring(L, -1);
 		*metadata_only = strcmp(word, "metadata") == 0;
 		if (!*metadata_only && strcmp(word, "whole") != 0)
 			luaL_error(L, "option \"keep\": \"whole\", \"metadata\" or an array of paths was expected, not \"%s\"", word);
+		if (*metadata_only)
+			*p = (struct json_projection){.keep = metadata, .keep_count = 1};
 	} else {
 		p->keep = opt_list(L, 2, "keep", &p->keep_count);
 	}

@@ -7,6 +7,7 @@
 #ifndef MOONPHASE_SCRIPT_HOST_H
 #define MOONPHASE_SCRIPT_HOST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "http/transport.h"
@@ -20,6 +21,8 @@ struct host_options {
 	const char *lua_dir;         /* --lua DIR: modules come from here; NULL: from `assets` */
 	const struct asset *assets;  /* must outlive the host; sorted by name */
 	size_t asset_count;
+	bool keeps_memory;           /* small pieces come from a store of its own, faster by far, that gives nothing back to the
+	                              * system: for programs that make much and do not run for months */
 };
 
 struct host *host_new(struct loop *l, const struct host_options *o);

@@ -8,6 +8,7 @@
 #include "base/digest.h"
 #include "script/sandbox.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <lualib.h>
@@ -315,11 +316,28 @@ static int l_sha256(lua_State *L)
 	return 1;
 }
 
+/* Arguments: a password; any text that the salt is made of, so that the same decision makes the same hash. */
+static int l_htpasswd(lua_State *L)
+{
+	size_t len, salt_len;
+	const char *password = luaL_checklstring(L, 1, &len), *salt_of = luaL_checklstring(L, 2, &salt_len);
+	char hex[DIGEST_HEX_SIZE], hash[DIGEST_SSHA_SIZE];
+	unsigned char salt[DIGEST_SALT_SIZE];
+	limits_charge(L, 2 + (len + salt_len) / 8);
+	digest_sha256(salt_of, salt_len, hex);
+	for (int i = 0; i < DIGEST_SALT_SIZE; i++) {
+		char pair[] = {hex[2 * i], hex[2 * i + 1], '\0'};
+		salt[i] = (unsigned char)strtoul(pair, NULL, 16);
+	}
+	digest_ssha(password, len, salt, hash);
+	lua_pushstring(L, hash);
+	return 1;
+}
+
 static void open_digest(lua_State *L)
 {
-	lua_createtable(L, 0, 1);
-	lua_pushcfunction(L, l_sha256);
-	lua_setfield(L, -2, "sha256");
+	static const luaL_Reg functions[] = {{"sha256", l_sha256}, {"htpasswd", l_htpasswd}, {NULL, NULL}};
+	luaL_newlib(L, functions);
 }
 
 /* Base64 of a text (RFC 4648, padded): ENGINE_PREDICTOR wants it, and in Lua it was a third of a decision. */

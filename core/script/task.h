@@ -21,6 +21,7 @@
 #include <lua.h>
 
 #include "base/clock.h"
+#include "script/blocks.h"
 #include "script/host.h"
 
 struct host_task;
@@ -81,6 +82,8 @@ struct host {
 	struct child *children;                 /* running processes: bind_process.c */
 	bool no_children;
 	size_t memory;
+	bool keeps_memory;
+	struct blocks blocks; /* what the state's small pieces are cut from, if it keeps memory */
 	bool exiting;
 	int status;
 };

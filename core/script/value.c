@@ -17,6 +17,7 @@
 #include "base/json.h"
 #include "script/limits.h"
 #include "script/value_path.h"
+#include "script/value_read.h"
 
 static const char array_key; /* its address names the metatable in the registry */
 
@@ -41,10 +42,15 @@ int value_is_null(lua_State *L, int index)
 	return lua_type(L, index) == LUA_TLIGHTUSERDATA && lua_touserdata(L, index) == NULL;
 }
 
+void value_push_mark(lua_State *L)
+{
+	lua_rawgetp(L, LUA_REGISTRYINDEX, &array_key);
+}
+
 void value_mark_array(lua_State *L, int index)
 {
 	index = lua_absindex(L, index);
-	lua_rawgetp(L, LUA_REGISTRYINDEX, &array_key);
+	value_push_mark(L);
 	lua_setmetatable(L, index);
 }
 
@@ -59,13 +65,7 @@ int value_is_array(lua_State *L, int index)
 	return same;
 }
 
-struct decoder {
-	lua_State *L;
-	struct json_reader r;
-	int mark; /* stack index of the array metatable */
-};
-
-static bool is_integer(const char *at, size_t len, lua_Integer *out)
+bool value_integer(const char *at, size_t len, lua_Integer *out)
 {
 	bool minus = *at == '-';
 	uint64_t limit = (uint64_t)INT64_MAX + minus, value = 0;
@@ -79,12 +79,12 @@ static bool is_integer(const char *at, size_t len, lua_Integer *out)
 	return true;
 }
 
-static bool push_number(struct decoder *d)
+static bool push_number(struct value_reader *d)
 {
 	lua_State *L = d->L;
 	struct json_span text = d->r.text;
 	lua_Integer integer;
-	if (is_integer(text.at, text.len, &integer)) {
+	if (value_integer(text.at, text.len, &integer)) {
 		lua_pushinteger(L, integer);
 		return true;
 	}
@@ -108,7 +108,7 @@ static bool push_number(struct decoder *d)
 	return true;
 }
 
-static void push_string(struct decoder *d)
+void value_push_text(struct value_reader *d)
 {
 	struct json_span text = d->r.text;
 	if (!d->r.has_escapes) {
@@ -120,10 +120,8 @@ static void push_string(struct decoder *d)
 	luaL_pushresultsize(&b, json_unescape(text, out));
 }
 
-static bool push_value(struct decoder *d, enum json_token token);
-
 /* Stack: `count` elements above the place of their table, which is made with the first ones. */
-static void flush_array(struct decoder *d, int table, lua_Integer before, int count)
+static void flush_array(struct value_reader *d, int table, lua_Integer before, int count)
 {
 	lua_State *L = d->L;
 	if (before == 0) {
@@ -136,7 +134,7 @@ static void flush_array(struct decoder *d, int table, lua_Integer before, int co
 		lua_rawseti(L, table, before + i);
 }
 
-static bool push_array(struct decoder *d)
+static bool push_array(struct value_reader *d)
 {
 	lua_State *L = d->L;
 	int table, count = 0;
@@ -146,7 +144,7 @@ static bool push_array(struct decoder *d)
 	lua_pushnil(L);
 	table = lua_gettop(L);
 	while ((token = json_next(&d->r)) != JSON_ARRAY_END) {
-		if (!push_value(d, token))
+		if (!value_push_token(d, token))
 			return false;
 		if (++count == GATHER_MAX) {
 			flush_array(d, table, before, count);
@@ -160,7 +158,7 @@ static bool push_array(struct decoder *d)
 
 /* Stack: `count` names and values in turn above the place of their table. Set in order, so that of
  * members with the same name the last one counts, as for Go. */
-static void flush_object(struct decoder *d, int table, int count)
+static void flush_object(struct value_reader *d, int table, int count)
 {
 	lua_State *L = d->L;
 	int first = table + 1;
@@ -176,7 +174,7 @@ static void flush_object(struct decoder *d, int table, int count)
 	lua_settop(L, table);
 }
 
-static bool push_object(struct decoder *d)
+static bool push_object(struct value_reader *d)
 {
 	int table, count = 0;
 	enum json_token token;
@@ -186,8 +184,8 @@ static bool push_object(struct decoder *d)
 	while ((token = json_next(&d->r)) != JSON_OBJECT_END) {
 		if (token == JSON_ERROR)
 			return false;
-		push_string(d);
-		if (!push_value(d, json_next(&d->r)))
+		value_push_text(d);
+		if (!value_push_token(d, json_next(&d->r)))
 			return false;
 		if (++count == GATHER_MAX) {
 			flush_object(d, table, count);
@@ -198,8 +196,8 @@ static bool push_object(struct decoder *d)
 	return true;
 }
 
-/* Recursion is bounded by the reader's depth. On false there may be leftovers on the stack. */
-static bool push_value(struct decoder *d, enum json_token token)
+/* Recursion is bounded by the reader's depth. */
+bool value_push_token(struct value_reader *d, enum json_token token)
 {
 	switch (token) {
 	case JSON_NULL:
@@ -212,7 +210,7 @@ static bool push_value(struct decoder *d, enum json_token token)
 	case JSON_NUMBER:
 		return push_number(d);
 	case JSON_STRING:
-		push_string(d);
+		value_push_text(d);
 		return true;
 	case JSON_ARRAY_BEGIN:
 		return push_array(d);
@@ -225,15 +223,15 @@ static bool push_value(struct decoder *d, enum json_token token)
 
 int value_try_json(lua_State *L, const char *text, size_t len)
 {
-	struct decoder d = {.L = L, .mark = lua_gettop(L) + 1};
+	struct value_reader d = {.L = L, .mark = lua_gettop(L) + 1};
 	if (len > VALUE_TEXT_MAX) {
 		lua_pushfstring(L, "JSON: the text has more than %d MiB", (int)(VALUE_TEXT_MAX >> 20));
 		return 0;
 	}
 	limits_check_stack(L, 8);
-	lua_rawgetp(L, LUA_REGISTRYINDEX, &array_key);
+	value_push_mark(L);
 	json_reader_init(&d.r, text, len);
-	if (push_value(&d, json_next(&d.r)) && json_next(&d.r) == JSON_END) {
+	if (value_push_token(&d, json_next(&d.r)) && json_next(&d.r) == JSON_END) {
 		lua_replace(L, d.mark);
 		lua_settop(L, d.mark);
 		return 1;

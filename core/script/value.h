@@ -10,6 +10,7 @@
 #ifndef MOONPHASE_SCRIPT_VALUE_H
 #define MOONPHASE_SCRIPT_VALUE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <lua.h>
@@ -30,6 +31,11 @@ int value_try_json(lua_State *L, const char *text, size_t len);
  * ("spec.ports[2]: a function is no JSON value"). indent: 0 compact. `out` may keep what was
  * written so far when it raises; the caller owns it. */
 void value_to_json(lua_State *L, int index, struct buffer *out, int indent);
+/* Keep the compact JSON of the table at `index` beside it, for whoever writes it from now on, alone or in another value. It must never be
+ * changed afterwards. It gets a metatable, which means nothing else. Raises as value_to_json does. */
+void value_freeze(lua_State *L, int index);
+/* Push that text if there is one. */
+bool value_push_frozen(lua_State *L, int index);
 void value_push_null(lua_State *L);
 int value_is_null(lua_State *L, int index);
 void value_mark_array(lua_State *L, int index);

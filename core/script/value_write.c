@@ -1,4 +1,4 @@
-/* Lua values to JSON text, and comparing them.
+/* Lua values to JSON text.
  *
  * The same value gives the same bytes in every run: names are sorted bytewise, as Go sorts them.
  * A table is an array if it is marked or has exactly the keys 1..n; what is neither that nor an
@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "script/limits.h"
 #include "script/value_path.h"
+#include "script/value_read.h"
 
 #define NAMES_INLINE 32
 #define CHARGE_EVERY 256 /* values */
@@ -285,8 +286,6 @@ static bool write_small_object(struct writer *w, const struct value_path *path)
 	int table = lua_gettop(L);
 	struct name names[NAMES_INLINE];
 	size_t count = 0;
-	if (value_is_array(L, table))
-		return false;
 	for (lua_pushnil(L); lua_next(L, table) != 0; count++) {
 		if (count == NAMES_INLINE || lua_type(L, -2) != LUA_TSTRING) {
 			lua_settop(L, table);
@@ -302,6 +301,27 @@ static bool write_small_object(struct writer *w, const struct value_path *path)
 	return true;
 }
 
+/* Pop a metatable: whether it is that of arrays. */
+static bool is_array_mark(lua_State *L)
+{
+	value_push_mark(L);
+	bool same = lua_rawequal(L, -1, -2);
+	lua_pop(L, 2);
+	return same;
+}
+
+/* The table on top has a metatable. False: it is not frozen, or wanted in another form. */
+static bool write_frozen(struct writer *w, const struct value_path *path)
+{
+	if (w->indent != 0 || !value_push_frozen(w->L, -1))
+		return false;
+	size_t len;
+	const char *text = lua_tolstring(w->L, -1, &len);
+	put(w, path, text, len);
+	lua_pop(w->L, 1);
+	return true;
+}
+
 static void write_table(struct writer *w, const struct value_path *path)
 {
 	struct value_shape shape;
@@ -309,11 +329,16 @@ static void write_table(struct writer *w, const struct value_path *path)
 	if (w->depth >= VALUE_DEPTH_MAX)
 		value_path_error(w->L, path, "tables are nested more than %d deep (or hold themselves)", VALUE_DEPTH_MAX);
 	limits_check_stack(w->L, NAMES_INLINE + 8);
-	if (write_small_object(w, path))
+	bool marked = false;
+	if (lua_getmetatable(w->L, -1)) {
+		marked = is_array_mark(w->L);
+		if (!marked && write_frozen(w, path))
+			return;
+	}
+	if (!marked && write_small_object(w, path))
 		return;
 	if (!value_shape(w->L, -1, &shape, &why))
 		value_path_error(w->L, path, "%s", why);
-	bool marked = value_is_array(w->L, -1);
 	if (marked && shape.names != 0)
 		value_path_error(w->L, path, "an array has names");
 	if (marked || shape.positions != 0)
@@ -361,52 +386,4 @@ void value_to_json(lua_State *L, int index, struct buffer *out, int indent)
 	lua_pushvalue(L, index);
 	write_value(&w, &root);
 	lua_pop(L, 1);
-}
-
-static int equal(lua_State *L, int a, int b, int depth);
-
-/* Every member of `a` is in `b` and equal; *count of them. */
-static int members_equal(lua_State *L, int a, int b, int depth, size_t *count)
-{
-	for (lua_pushnil(L); lua_next(L, a) != 0; lua_pop(L, 1)) {
-		lua_pushvalue(L, -2);
-		lua_rawget(L, b);
-		int same = equal(L, lua_gettop(L) - 1, lua_gettop(L), depth + 1);
-		lua_pop(L, 1);
-		if (!same) {
-			lua_pop(L, 2);
-			return 0;
-		}
-		++*count;
-	}
-	return 1;
-}
-
-static int tables_equal(lua_State *L, int a, int b, int depth)
-{
-	if (depth > VALUE_DEPTH_MAX)
-		return luaL_error(L, "json.equal: tables are nested more than %d deep (or hold themselves)", VALUE_DEPTH_MAX);
-	limits_check_stack(L, 8);
-	size_t count = 0;
-	if (!members_equal(L, a, b, depth, &count))
-		return 0;
-	limits_charge(L, 4 + count);
-	if (count == 0 && value_is_array(L, a) != value_is_array(L, b))
-		return 0;
-	for (lua_pushnil(L); lua_next(L, b) != 0; lua_pop(L, 1))
-		if (count-- == 0)
-			return lua_pop(L, 2), 0;
-	return 1;
-}
-
-static int equal(lua_State *L, int a, int b, int depth)
-{
-	if (lua_rawequal(L, a, b))
-		return 1;
-	return lua_type(L, a) == LUA_TTABLE && lua_type(L, b) == LUA_TTABLE && tables_equal(L, a, b, depth);
-}
-
-int value_equal(lua_State *L, int a, int b)
-{
-	return equal(L, lua_absindex(L, a), lua_absindex(L, b), 0);
 }

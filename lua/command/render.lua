@@ -2,12 +2,13 @@
 
 local apply = require "apply"
 local contract = require "contract"
+local masked = require "masked"
 local options = require "options"
 local policies = require "policies"
 
 local SPEC = {
   about = "Print the children that the policies make of a PhDeployment, without a cluster.\n"
-    .. "The file holds PhDeployments and, for them, PhGroups and InstanceTypes.",
+    .. "The file holds PhDeployments and, for them, PhGroups and InstanceTypes. Of a Secret a digest is shown.",
   usage = "moonphase render -f FILE [-f FILE ...] [options]",
   { "f", "FILE", "manifests, YAML or JSON, or a folder of them (repeats; - is standard input)", many = true },
   { "policies", "DIR", "policies from a folder in place of the built-in ones" },
@@ -133,7 +134,7 @@ return options.main(function(words)
         name = object.metadata.name, namespace = object.metadata.namespace, uid = object.metadata.uid }
       local children = {}
       for i, child in ipairs(decision.children or {}) do children[i] = apply.complete(child, owner, declaration.label) end
-      print_children(children, o.o)
+      print_children(masked.children(children), o.o)
       if decision.status and decision.status.phase == "Failed" then
         io.stderr:write(("moonphase: %s would be Failed: %s\n"):format(object.metadata.name, tostring(decision.status.message)))
         status = 1

@@ -2,6 +2,8 @@
 
 local contract = require "contract"
 local controller = require "controller"
+local feature = require "feature"
+local leader = require "leader"
 local options = require "options"
 local policies = require "policies"
 
@@ -17,6 +19,8 @@ local SPEC = {
   { "env-file", "FILE", "NAME=value lines, as if they were in the environment" },
   { "sandbox", nil, "start a simulated cluster and serve that" },
   { "dry-run", nil, "decide and say what would be written, write nothing" },
+  { "leader-elect", nil, "replicas: only who holds a Lease writes, the others stand by" },
+  { "lease", "NAME", "its name, or NAMESPACE/NAME (default: moonphase, in the context's)" },
   { "http-addr", "ADDR", "health and metrics (default 127.0.0.1:0; \"\" for none)" },
   { "control-socket", "PATH", "a Unix socket that explain asks" },
   { "resync-seconds", "N", "decide every object anew this often (default 600)" },
@@ -27,6 +31,7 @@ local SPEC = {
 }
 
 local STOP_SECONDS = 25
+local RELEASE_SECONDS = 3
 
 -- A simulated cluster in this process, with our CRDs and the namespaces to serve; o then leads to it.
 local function start_sandbox(o, state)
@@ -52,7 +57,9 @@ local function open_cluster(o)
   return cluster
 end
 
+-- A standby is ready: its caches are complete, and it takes over at once.
 local function readiness(state)
+  if state.idle then return true, state.idle end
   local c = state.controller
   if not c or not c.ready then
     return false, c and c:trouble() or "caches are not complete yet"
@@ -62,13 +69,20 @@ local function readiness(state)
   return true, "ok"
 end
 
+local function about(state)
+  local lines = {}
+  if state.generation then lines[#lines + 1] = "policy " .. state.generation.digest end
+  if state.leader then lines[#lines + 1] = state.leader:sentence() end
+  return #lines > 0 and table.concat(lines, "\n") .. "\n" or ""
+end
+
 local function health_pages(state)
   local pages = {}
   pages["/healthz"] = function() return 200, "ok\n" end
   pages["/livez"] = pages["/healthz"]
   pages["/readyz"] = function(call)
     local ready, why = readiness(state)
-    local verbose = call.query("verbose") and "policy " .. state.generation.digest .. "\n" or ""
+    local verbose = call.queries().verbose and about(state) or ""
     return ready and 200 or 503, verbose .. why .. "\n"
   end
   pages["/metrics"] = function() return 200, metrics.text(), "text/plain; version=0.0.4; charset=utf-8" end
@@ -79,14 +93,15 @@ local function control_pages(state)
   local pages = health_pages(state)
   pages["/explain"] = function(call)
     local c, name = state.controller, call.query("name") or ""
-    if not (c and c.ready) then return 503, "the operator's caches are not complete yet\n" end
+    if not (c and c.ready) then return 503, (state.idle or "the operator's caches are not complete yet") .. "\n" end
     local namespace = call.query("namespace") or (c.namespaces and c.namespaces[1]) or state.cluster.namespace
     local answer = c:explain(namespace .. "/" .. name)
     if not answer then return 404, "there is no PhDeployment " .. name .. " in namespace " .. namespace .. "\n" end
     return 200, json.encode(answer), "application/json"
   end
   pages["/stats"] = function()
-    return 200, json.encode { turns = loop.turns(), requests = state.cluster:counts(), policy = state.generation:stats() }, "application/json"
+    return 200, json.encode { turns = loop.turns(), requests = state.cluster and state.cluster:counts(),
+      policy = state.generation and state.generation:stats() }, "application/json"
   end
   pages["/turns/reset"] = function()
     loop.turns(true)
@@ -127,6 +142,7 @@ local function stop(state)
   log.info("stopping: no new work, what is under way ends first")
   local clean = not state.controller or state.controller:stop(STOP_SECONDS)
   if not clean then log.warn("some reconciles did not end in time", { seconds = STOP_SECONDS }) end
+  if state.leader then state.leader:release(RELEASE_SECONDS) end
   for _, server in ipairs(state.servers) do server:close() end
   end_sandbox(state)
   log.info("stopped")
@@ -179,6 +195,11 @@ local function check_usage(o)
   for _, name in ipairs(o.namespace) do
     if #name > 63 or not name:match("^[a-z0-9][a-z0-9-]*$") then options.fail(2, "--namespace: '" .. name .. "' is no name of a namespace") end
   end
+  if o.lease and not o.leader_elect then options.fail(2, "--lease goes with --leader-elect") end
+  if o.lease and not o.lease:match("^[a-z0-9][a-z0-9.-]*$") and not o.lease:match("^[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9.-]*$") then
+    options.fail(2, "--lease: '" .. o.lease .. "' is no NAME or NAMESPACE/NAME of a Lease")
+  end
+  if o.leader_elect and o.dry_run then options.fail(2, "--dry-run writes nothing, not even a Lease: leave --leader-elect out") end
   one_of(o, "log_level", "debug", "info", "warn", "error")
   one_of(o, "log_format", "text", "json")
   local seconds = tonumber(o.resync_seconds or 600)
@@ -187,11 +208,36 @@ local function check_usage(o)
   end
 end
 
+local function listen_to_signals(state)
+  local finish = function() loop.spawn(stop, state) end
+  loop.on_signal("TERM", finish)
+  loop.on_signal("INT", finish)
+  loop.on_signal("HUP", function() log.warn("SIGHUP is ignored: policies and settings are read at the start; start again to change them", {}) end)
+end
+
+-- Switched off: healthy, and saying so, until a signal ends it. No cluster and no policy is needed for that.
+local function idle(o, why)
+  local state = { idle = why }
+  open_servers(o, state)
+  listen_to_signals(state)
+  log.info("moonphase idles", { version = moonphase.version, why = why })
+  loop.event():wait()
+end
+
+local function elected(o, cluster)
+  if not o.leader_elect then return leader.alone() end
+  local namespace, name = (o.lease or "moonphase"):match("^(.-)/(.+)$")
+  return leader.new { cluster = cluster, namespace = namespace or cluster.namespace, name = name or o.lease or "moonphase" }
+end
+
 return options.main(function(words)
   local o = options.parse(words, SPEC)
   check_usage(o)
   read_env_file(o.env_file)
   log.configure(o.log_level or "info", o.log_format or "text")
+  local off, odd = feature.off()
+  for _, text in ipairs(odd) do log.warn(text, {}) end
+  if off then return idle(o, off) end
   loop.sleep(0) -- loading everything in one turn would be a long one
   local generation, settings = policies.load(o.policies, o.settings)
   if not generation then options.fail(1, settings) end
@@ -204,20 +250,21 @@ return options.main(function(words)
     start_sandbox(o, state)
     state.cluster = open_cluster(o)
   end
-  local finish = function() loop.spawn(stop, state) end
-  loop.on_signal("TERM", finish)
-  loop.on_signal("INT", finish)
-  loop.on_signal("HUP", function() log.warn("SIGHUP is ignored: policies and settings are read at the start; start again to change them", {}) end)
+  listen_to_signals(state)
   if not wait_for_cluster(state) then return end
+  state.leader = elected(o, state.cluster)
   local recorded = o.record and require("record").wrap(state.cluster, o.record)
   state.controller = controller.new {
     cluster = recorded or state.cluster, generation = generation, module = "phdeployment", declaration = declaration, settings = settings,
     namespaces = not o.all_namespaces and (#o.namespace > 0 and o.namespace or { state.cluster.namespace }) or nil,
     catalog_namespace = state.cluster.namespace, dry_run = o.dry_run, resync_seconds = tonumber(o.resync_seconds),
+    leader = state.leader,
   }
   log.info("moonphase runs", { catalogue = state.settings.catalogNamespace ~= "" and state.settings.catalogNamespace or state.cluster.namespace,
     version = moonphase.version, policy = generation.digest,
     namespaces = o.all_namespaces and "all" or table.concat(state.controller.namespaces, ",") })
   state.controller:run()
+  local began, trouble = state.leader:begin()
+  if not began then options.fail(1, "--leader-elect: " .. trouble) end
   loop.event():wait() -- until a signal ends the program
 end)

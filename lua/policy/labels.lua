@@ -41,4 +41,20 @@ function M.unescape(label)
   return name
 end
 
+-- Whether a text can be the value of a label: at most 63 letters, digits, - _ . with a letter or digit at both ends; or
+-- empty. (Kubernetes, "Labels and Selectors: syntax and character set".)
+function M.is_value(value)
+  if type(value) ~= "string" or #value > MAX then return false end
+  return value == "" or value:find("^%w[%w_.-]*$") ~= nil and value:find("%w$") ~= nil
+end
+
+-- Whether a text can be a label's key: a name like a value, but not empty, with or without a DNS subdomain and "/" before it.
+function M.is_key(key)
+  if type(key) ~= "string" then return false end
+  local prefix, name = key:match("^([^/]*)/([^/]*)$")
+  if not prefix then name = key end
+  if name == "" or not M.is_value(name) then return false end
+  return prefix == nil or #prefix <= 253 and prefix:find("^[a-z0-9][a-z0-9.-]*$") ~= nil and prefix:find("[a-z0-9]$") ~= nil
+end
+
 return M

@@ -8,6 +8,13 @@
 -- grace holds at once, so that its condition turns False at once, but it counts as the failure only
 -- when that condition has been False for so long (its lastTransitionTime, which the host keeps).
 -- Nothing is remembered here: the clock is the object's own status.
+--
+-- Waiting. What a row tells of may be about to end by itself: a quota is full because the pod that is replaced has
+-- not gone yet. While the row's `waits` answers seconds, its condition is Unknown and its grace has not begun.
+--
+-- Quiet. Words of logs hold times and numbers that differ with each crash and say nothing new. The message of a `quiet` row
+-- ends in {detail}; a detail that differs from the one in the status by numbers only is not taken over, and none at all does
+-- not take away the one that is there.
 
 local text = require "moonphase.text"
 local time = require "moonphase.time"
@@ -49,21 +56,37 @@ local function age(row, s)
   return since and math.max(0, s.now - since) or 0
 end
 
+local DETAIL = "{detail}"
+
+-- What is read of a row that holds. Of a quiet row: what the status says already, if that says the same.
+local function words(row, evidence, s)
+  local message = text.fill(row.message, evidence, s)
+  local before = row.quiet and s.conditions[row.condition]
+  if not before or before.reason ~= row.name or type(before.message) ~= "string" then return message end
+  local start = text.fill(row.message:sub(1, -#DETAIL - 1) .. "|", evidence, s):sub(1, -2)
+  if before.message:sub(1, #start) ~= start then return message end
+  local old, new = before.message:sub(#start + 1), message:sub(#start + 1)
+  local keeps = text.same_but_numbers(old, new) or new == "" and old:sub(1, 2) == ": "
+  return keeps and before.message or message
+end
+
 local function try(row, s)
   local evidence = evidence_of(row, s)
   if not evidence then return nil end
   local grace = seconds(row.grace, s)
-  local left = grace > 0 and grace - age(row, s) or 0
+  local waiting = row.waits and row.waits(s) or nil
+  local left = waiting and waiting + grace or grace > 0 and grace - age(row, s) or 0
   return {
-    name = row.name, condition = row.condition, phase = row.phase, row = row, evidence = evidence, grace = grace,
-    message = text.fill(row.message, evidence, s), remaining = left > 0 and left or nil,
+    name = row.name, condition = row.condition, row = row, evidence = evidence, grace = grace, waiting = waiting,
+    message = words(row, evidence, s), remaining = left > 0 and left or nil,
   }
 end
 
 -- What `explain` tells of a row; made only when somebody asks (seen.trace).
 local function record_of(row, result)
   if not result then return { row = row.name, held = false } end
-  return { row = row.name, held = true, evidence = result.evidence, grace = result.grace, remaining = result.remaining }
+  return { row = row.name, held = true, evidence = result.evidence, grace = result.grace, remaining = result.remaining,
+    waiting = result.waiting }
 end
 
 -- Try every row. Returns {failure = the first that holds past its grace (or nil), held = all that hold,
@@ -80,7 +103,8 @@ local function judge(self, s)
       -- a condition tells one reason: the rows below wait with the one that tells it
       if is_first and not result.remaining then verdict.failure = verdict.failure or result end
       if is_first and result.remaining then
-        verdict.requeue_after = math.min(verdict.requeue_after or result.remaining, result.remaining)
+        local next_look = result.waiting or result.remaining
+        verdict.requeue_after = math.min(verdict.requeue_after or next_look, next_look)
       end
     end
   end
@@ -99,7 +123,13 @@ local function first(self, s, mark)
 end
 
 function M.rules(rows)
-  return { rows = check_rows("rules", rows, { "name", "condition", "when", "message" }), judge = judge, first = first }
+  check_rows("rules", rows, { "name", "condition", "when", "message" })
+  for i, row in ipairs(rows) do
+    if row.quiet and row.message:sub(-#DETAIL) ~= DETAIL then
+      error(("row %d of the rules (%s) is quiet: its message must end in %s"):format(i, row.name, DETAIL), 3)
+    end
+  end
+  return { rows = rows, judge = judge, first = first }
 end
 
 -- The first row whose `when` holds: {phase, reason, message, row}, and the trace.

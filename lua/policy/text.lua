@@ -66,11 +66,92 @@ function M.fill(template, ...)
   return M.bounded(filled)
 end
 
--- What an API server's refusal of a pod says, without the pod's generated name.
+-- ---------------------------------------------------------------- the words of others
+-- Messages of kubelets, schedulers and API servers, without what changes though nothing has changed: generated
+-- names, identities, counts of what others use. Each is bounded before a pattern runs over it.
+
+local MOST = 4096
+
+local function shortened(message)
+  return cut(message, MOST)
+end
+
+local UUID = ("%x"):rep(8) .. ("%-" .. ("%x"):rep(4)):rep(3) .. "%-" .. ("%x"):rep(12)
+
+-- `message` without names of pods made from `name` ("deploy-x": "deploy-x-7d9f8-abcde") and without UUIDs.
+function M.without_names(message, name)
+  message = shortened(message):gsub(UUID, "(id)")
+  local from, parts = 1, {}
+  while name and name ~= "" do
+    local first, last = message:find(name .. "-", from, true)
+    if not first then break end
+    local rest = select(2, message:find("^%w+%-%w+", last + 1))
+    parts[#parts + 1] = message:sub(from, first - 1) .. (rest and "(pod)" or message:sub(first, last))
+    from = (rest or last) + 1
+  end
+  parts[#parts + 1] = message:sub(from)
+  return table.concat(parts)
+end
+
+local REFUSALS = { "denied the request: ", " is forbidden: ", " is invalid: " }
+
+-- What an API server's refusal of a pod says, without the pod's generated name and what others use by now
+-- ("used: limits.cpu=9" is another number a minute later).
 function M.refusal(message)
-  local from = select(2, message:find("denied the request: ", 1, true))
-    or select(2, message:find(" is forbidden: ", 1, true))
-  return M.bounded(from and message:sub(from + 1) or message)
+  message = shortened(message)
+  for _, words in ipairs(REFUSALS) do
+    local to = select(2, message:find(words, 1, true))
+    if to then
+      message = message:sub(to + 1)
+      break
+    end
+  end
+  message = message:gsub(", used: .-, limited: ", ", limited: ")
+  return M.bounded(message)
+end
+
+-- What a scheduler says of a pod without a node, without counts and order: "0/3 nodes are available: 1 Insufficient memory,
+-- 2 Insufficient cpu." -> "no nodes are available: Insufficient cpu, Insufficient memory".
+function M.capacity(message)
+  local body = shortened(message):match("^%d+/%d+ nodes are available: (.*)$")
+  if not body then return M.bounded(message) end
+  body = body:gsub("[.,]? *preemption: .*$", ""):gsub("%. ?$", "")
+  local reasons, given = {}, {}
+  local from = 1
+  body = ", " .. body
+  while true do -- a reason begins with its count, and may have commas itself
+    local first, last = body:find(", %d+ ", from)
+    if not first then break end
+    local reason = body:sub(last + 1, (body:find(", %d+ ", last) or #body + 1) - 1)
+    if not given[reason] then reasons[#reasons + 1] = reason end
+    given[reason], from = true, last
+  end
+  if #reasons == 0 then return M.bounded(message) end
+  table.sort(reasons)
+  return M.bounded("no nodes are available: " .. table.concat(reasons, ", "))
+end
+
+-- The end of a log or termination message: its last `lines` lines that are not empty, in at most `limit` bytes.
+function M.tail(message, lines, limit)
+  if #message > MOST then message = message:sub(-MOST) end
+  local all = {}
+  for line in message:gmatch("[^\r\n]+") do
+    line = M.trim(line)
+    if line ~= "" then all[#all + 1] = line end
+  end
+  local last = M.trim((table.concat(all, " | ", math.max(1, #all - lines + 1)):gsub("[%c%s]+", " ")))
+  if #last <= limit then return last end
+  local from = #last - limit + #"…" + 1
+  while from <= #last and last:byte(from) >= 0x80 and last:byte(from) < 0xC0 do from = from + 1 end
+  return "…" .. last:sub(from)
+end
+
+-- Whether two texts differ in numbers, addresses and generated words only: times, process ids, 0x7f3a, 7d9f8.
+function M.same_but_numbers(one, other)
+  local function plain(s)
+    return (shortened(s):gsub("%w+", function(part) return part:find("%d") and "#" or nil end))
+  end
+  return one == other or plain(one) == plain(other)
 end
 
 return M

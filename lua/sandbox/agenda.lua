@@ -25,20 +25,24 @@ local function own(self)
   self.shared = false
 end
 
-local function by_text(a, b) return a.text < b.text end
-
-local function by_time(a, b)
-  if a.at ~= b.at then return a.at < b.at end
-  return a.text < b.text
-end
-
--- Where item stands in the sorted array, or would stand.
-local function place(items, item, before)
+-- Where a text stands in pending work, or would stand.
+local function place(items, text)
   local low, high = 1, #items + 1
-  if high > 1 and before(items[high - 1], item) then return high end
+  if high > 1 and items[high - 1].text < text then return high end
   while low < high do
     local middle = (low + high) // 2
-    if before(items[middle], item) then low = middle + 1 else high = middle end
+    if items[middle].text < text then low = middle + 1 else high = middle end
+  end
+  return low
+end
+
+-- The same for timers, which are ordered by time first.
+local function place_in_time(items, item)
+  local at, text, low, high = item.at, item.text, 1, #items + 1
+  while low < high do
+    local middle = (low + high) // 2
+    local other = items[middle]
+    if other.at < at or other.at == at and other.text < text then low = middle + 1 else high = middle end
   end
   return low
 end
@@ -51,7 +55,7 @@ function M:pend(controller, key)
   own(self)
   local item = { controller = controller, key = key, text = text }
   self.waiting[text] = item
-  table.insert(self.pending, place(self.pending, item, by_text), item)
+  table.insert(self.pending, place(self.pending, item.text), item)
 end
 
 -- Take one out; false when it was not there.
@@ -60,7 +64,7 @@ function M:take(controller, key)
   if not item then return false end
   own(self)
   self.waiting[item.text] = nil
-  table.remove(self.pending, place(self.pending, item, by_text))
+  table.remove(self.pending, place(self.pending, item.text))
   return true
 end
 
@@ -69,10 +73,10 @@ function M:after(at, controller, key)
   local before = self.times[text]
   if before and before.at <= at then return end
   own(self)
-  if before then table.remove(self.timers, place(self.timers, before, by_time)) end
+  if before then table.remove(self.timers, place_in_time(self.timers, before)) end
   local item = { at = at, controller = controller, key = key, text = text }
   self.times[text] = item
-  table.insert(self.timers, place(self.timers, item, by_time), item)
+  table.insert(self.timers, place_in_time(self.timers, item), item)
 end
 
 -- The time of the earliest timer, or nil.

@@ -9,6 +9,7 @@
 -- no resource's are answered by discovery.lua and openapi.lua. Path: route.lua; query: parameters.lua; bodies and
 -- Accept: media.lua; lists: list.lua; watches: watch.lua.
 
+local common = require "sandbox.verbs.common"
 local errors = require "sandbox.errors"
 local list = require "sandbox.api.list"
 local media = require "sandbox.api.media"
@@ -57,7 +58,7 @@ end
 
 local function list_or_watch(context)
   local is_watch = context.route.watch or parameters.boolean(context.query.watch)
-  local options, failure = parameters.list(context.query, is_watch)
+  local options, failure = parameters.list(context.query, is_watch, context.kind.id == "events")
   if not options then return reply.failure(failure) end
   local query, name = context.query, context.route.name
   if name then query = setmetatable({ fieldSelector = "metadata.name=" .. name }, { __index = query }) end
@@ -81,7 +82,7 @@ local function create(context)
   local options, failure = parameters.write("CreateOptions", context.request, context.api.admission)
   if not options then return reply.failure(failure) end
   local object
-  object, failure = media.object(context.kind, context.request)
+  object, failure, options.again = media.object(context.kind, context.request, true)
   if not object then return reply.failure(failure) end
   return answered(context, 201, verbs.create(context.w, context.kind, context.route.namespace, object, options))
 end
@@ -91,7 +92,7 @@ local function update(context)
   if not options then return reply.failure(failure) end
   options.subresource = context.route.subresource
   local object
-  object, failure = media.object(context.kind, context.request)
+  object, failure, options.again = media.object(context.kind, context.request, true)
   if not object then return reply.failure(failure) end
   local record, refused, created = verbs.update(context.w, context.kind, context.route.namespace, context.route.name, object, options)
   return answered(context, created and 201 or 200, record, refused)
@@ -106,7 +107,7 @@ local function read_patch(context)
   if not options then return nil, failure end
   local body
   body, failure = media.patch(patch_type, context.request)
-  if not body then return nil, failure, patch_type ~= "apply" and failure.code ~= 413 end
+  if not body then return nil, failure, (patch_type ~= "apply" or context.route.subresource ~= nil) and failure.code ~= 413 end
   options.subresource = context.route.subresource
   return patch_type, body, options
 end
@@ -152,7 +153,7 @@ local function delete_collection(context)
   local options, failure = delete_options(context)
   if not options then return reply.failure(failure) end
   local chosen
-  chosen, failure = parameters.list(context.query, false)
+  chosen, failure = parameters.list(context.query, false, context.kind.id == "events")
   if not chosen then return reply.failure(failure) end
   local filter
   filter, failure = list.filter(context.kind, context.route.namespace, context.query)
@@ -184,7 +185,8 @@ local function update_scale(context)
   object, failure = media.object(SCALE, context.request)
   if not object then return reply.failure(failure) end
   object, failure = scale.decode(context.w, object)
-  if not object then return reply.failure(failure) end
+  failure = failure or common.check_name(object.metadata, context.route.namespace, context.route.name)
+  if failure then return reply.failure(failure) end
   return write_scale(context, options, function() return object end)
 end
 
@@ -215,6 +217,9 @@ end
 
 local SCALE_METHODS = { GET = get_scale, PUT = update_scale, PATCH = patch_scale }
 
+-- The types of their bodies.
+local TYPES = { binding = { "", "v1", "Binding" }, eviction = { "policy", "v1beta1", "Eviction" } }
+
 -- What only some kinds have (pods/log, pods/binding, pods/eviction): f(w, request) -> { status, object | text } | nil, failure
 local function special(context, f)
   local w, kind, route = context.w, context.kind, context.route
@@ -224,6 +229,9 @@ local function special(context, f)
   if context.request.method == "POST" then
     body, failure = media.object({ kind = route.subresource }, context.request)
     if not body then return reply.failure(failure) end
+    local clean, why = media.typed(TYPES[route.subresource], body)
+    if not clean then return reply.failure(errors.bad_request(why)) end
+    body = clean
   end
   if route.subresource == "binding" and (type(body.metadata) ~= "table" or body.metadata.name ~= route.name) then
     return reply.failure(errors.bad_request("name in URL does not match name in Binding object"))

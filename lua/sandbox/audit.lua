@@ -53,8 +53,10 @@ function M.line(request, status, id, now_ms)
   local verb = VERBS[request.method]
   if verb == "delete" and not (ref and ref.name) then verb = "deletecollection" end
   local at = time_text(now_ms)
+  local as = request.header and request.header "impersonate-user"
   return json.encode { kind = "Event", apiVersion = "audit.k8s.io/v1", level = "Metadata", auditID = id, stage = "ResponseComplete",
-    requestURI = uri(request.path, request.query), verb = verb, user = USER, sourceIPs = json.array { "127.0.0.1" },
+    requestURI = uri(request.path, request.query), verb = verb, user = USER, impersonatedUser = as and { username = as } or nil,
+    sourceIPs = json.array { "127.0.0.1" },
     userAgent = request.user_agent, objectRef = ref, responseStatus = { metadata = {}, code = status },
     requestReceivedTimestamp = time_text(request.received_ms or now_ms), stageTimestamp = at,
     annotations = { ["authorization.k8s.io/decision"] = "allow", ["authorization.k8s.io/reason"] = "" } } .. "\n"

@@ -100,6 +100,30 @@ local function updated(list, live, new, manager, operation, atom, api_version, t
   return entries.cap(list)
 end
 
+-- Sets of new objects by the shape of what was said (typed.shape), by schema node: who makes a thousand alike has one set
+-- between them, and its JSON is made once.
+local made = setmetatable({}, { __mode = "k" })
+local SHAPES = 256 -- of a kind, then it starts anew
+
+-- The set that the manager of a new object has; false: it must be found out the long way.
+local function set_of_new(new, schema, atom)
+  local shape = schema and typed.shape(new, empty.of(schema), atom)
+  if not shape then return false end
+  local known = made[schema]
+  if not known or known.count >= SHAPES then
+    known = { count = 0, sets = {} }
+    made[schema] = known
+  end
+  local set = known.sets[shape]
+  if set == nil then
+    local ok, changed = pcall(compare.compare, empty.of(schema), new, atom)
+    if not ok then return false end
+    set = typed.frozen(unmanaged(changed))
+    known.sets[shape], known.count = set, known.count + 1
+  end
+  return set
+end
+
 -- The managedFields of a create (live nil), update or patch: `new` with them. operation: "Update"; subresource: its name or nil
 -- (entries that the request brought count only without one); schema: the kind's node or nil; time: now, as RFC 3339.
 function M.after_update(live, new, manager, operation, subresource, schema, api_version, time)
@@ -108,7 +132,13 @@ function M.after_update(live, new, manager, operation, subresource, schema, api_
   if live and not list[1] then return new end
   local before = live and entries.strip(live) or empty.of(schema)
   if manager == nil or manager == "" then manager = "unknown" end
-  local ok, found = pcall(updated, list, before, new, manager, operation or "Update", atoms.root(schema), api_version, time)
+  local atom = atoms.root(schema)
+  local set = not live and not list[1] and set_of_new(new, schema, atom)
+  if set then
+    if next(set) == nil then return new end
+    return entries.put(new, { entries.new(manager, operation or "Update", api_version, time, set) })
+  end
+  local ok, found = pcall(updated, list, before, new, manager, operation or "Update", atom, api_version, time)
   if ok then return found[1] and entries.put(new, found) or new end
   if type(found) ~= "table" or not found.text then error(found, 0) end
   return new -- the server logs "[SHOULD NOT HAPPEN]" and leaves the object without managedFields
@@ -119,7 +149,11 @@ end
 function M.after_status(live, new, manager, schema, api_version, time)
   local list = entries.start(live, new, true, not (schema and schema.name))
   if not list[1] then return new end
-  return entries.put(new, updated(list, entries.strip(live), entries.strip(new), manager, "Update", atoms.root(schema), api_version, time, true))
+  local before, after = live, new
+  if live.metadata.managedFields ~= new.metadata.managedFields then -- else nothing differs there
+    before, after = entries.strip(live), entries.strip(new)
+  end
+  return entries.put(new, updated(list, before, after, manager, "Update", atoms.root(schema), api_version, time, true))
 end
 
 -- Apply -----------------------------------------------------------------------------------------------------------

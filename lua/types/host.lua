@@ -112,6 +112,18 @@ function quantity.sub(a, b) end
 function quantity.milli(q) end
 function quantity.units(q) end
 
+---@class typed
+typed = {}
+---A JSON text as the value of a typed kind (node: of sandbox/schema), just as json.decode and sandbox/schema/decode.lua make it; nil for what is
+---out of the ordinary, right or wrong: those two then know what it is. canonical: function(text) -> a quantity's canonical text | nil.
+---A node must not change after its first use.
+function typed.decode(node, text, canonical) end
+---An integer that is equal for values of which sandbox/typed/compare.lua says the same, `live` and the atom given; nil: not worth it.
+function typed.shape(value, live, atom) end
+---Keep the JSON of a table beside it: whoever encodes it (alone or inside of another) copies it. Returns the table, which must never be
+---changed from now on; its metatable is taken.
+function typed.frozen(value) end
+
 ---@class digest
 digest = {}
 ---Lowercase hex. @param text string @return string
@@ -259,9 +271,10 @@ function writer:is_open() end
 ---@class cluster
 ---cluster.server, cluster.namespace, cluster.context, cluster.source (where the configuration came from)
 local cluster = {}
----(waits) {method=, path=, query={name=value} (written sorted), body=string|table, content_type=, accept=, timeout=seconds}
+---(waits) {method=, path=, query={name=value} (written sorted), body=string|table, content_type=, accept=, timeout=seconds,
+---regardless=true: it leaves also without the lease, if there is one (a question that is a POST)}
 --- -> {status=integer, body=string, reason=, message=, retry_after=seconds|nil}: whatever the HTTP status; nil, text and the
----kind of failure ("timeout", "io" ...) if no answer came. path may have a query of its own.
+---kind of failure ("timeout", "io", "fenced": it did not lead, nothing was sent ...) if no answer came. path may have a query of its own.
 function cluster:request(options) end
 ---(waits) until the stream has ended: as request, with on_bytes=function(text), which is called for each piece and must
 ---not wait. timeout: the silence after which it is dead.
@@ -275,6 +288,30 @@ function cluster:counts() end
 ---change: "added"|"changed"|"removed"; before/after: nil or {uid=, generation=, deleting=, indexes={name=value}}.
 ---@return watch
 function cluster:watch(options) end
+
+---Take part in the election of who writes: {namespace=, name= of the Lease, identity=(another one in every process; made if absent),
+---duration=15, deadline=10, retry=2 (seconds), on_started=function(), on_lost=function(), on_observed=function(holder)}. From now on
+---no write of this cluster leaves (POST, PUT, PATCH, DELETE, each try) while it is not held, or more than `deadline` after the sending of
+---the last renewal that was acknowledged: it ends with "fenced". on_started may come again after on_lost; on_observed tells of another
+---holder than before, maybe ourselves. They are called at once, on the loop: they must not wait.
+---@return lease|nil, string?
+function cluster:lease(options) end
+
+---@class lease
+local lease = {}
+---Whether a write may leave now. @return boolean
+function lease:may_write() end
+---Who was last seen to hold it; "": nobody, or it has ended. @return string
+function lease:holder() end
+---@return string
+function lease:identity() end
+---The record may have changed: who waits for it looks now and not at the next retry.
+function lease:look() end
+---(waits) The clean stop: nothing is written from now on, what is held is given back. At most `timeout` seconds (else `deadline`).
+---@return boolean given_back  false: others may have to wait until it expires
+function lease:release(timeout) end
+---Stop at once, without giving anything back. No callback follows, and no write leaves any more.
+function lease:close() end
 
 ---@class watch
 local watch = {}
@@ -340,6 +377,10 @@ local generation = {}
 ---policy.raw(text) makes one.
 ---@return any, PolicyError?   nil and an error, or the first result
 function generation:call(module, name, ...) end
+---(waits) Calls on a worker thread, one after the other: an array of {module, name, arguments...} (plain data). Until they are over
+---the generation can only be closed. A task that is cancelled meanwhile makes no further ones.
+---@return {value:any, failure:PolicyError?}[]   in the same order
+function generation:call_apart(calls) end
 ---The table that a module returned, as plain data; functions become the text "function".
 function generation:describe(module) end
 ---Compare what is reachable from the policy's functions with what it was after load. true | nil, PolicyError

@@ -10,6 +10,7 @@
 ---@field group Input            declared inputs
 ---@field instance_type Input
 ---@field problems Problem[]     what the last attempt to write each child met, until an attempt succeeds
+---@field events table[]        what is watched about pods (a watch with `about`): those of this object's pods
 ---@field held boolean|nil       its pod template waits for its turn in a rollout of the policies: what is live is right for now
 ---@field settings table         settings.yaml with the administrator's file over it
 ---@field status_only boolean|nil children were just written and only the status is asked for: children, prune and replace may be left out
@@ -41,9 +42,16 @@
 ---@field prune {kind: string, name: string}[]    children to delete, if ours
 ---@field replace {kind: string, name: string}[]  children that may be deleted and made again where the server refuses a change (422)
 ---@field status table|nil       the whole status that should be; the host fills conditions[].lastTransitionTime. nil: leave it
+---@field events Event[]|nil    what happened, for people: written after the status, put together when they repeat, best effort. Compare
+---                              with the status before, so that nothing is told twice
 ---@field recorded integer|nil   the status holds every generation up to this one in its history
 ---@field requeue_after number|nil seconds
 ---@field trace table|nil        which rows were tried, which held, with what evidence: for explain
+
+---@class Event                  a Kubernetes Event about the object; the host fills everything else
+---@field type "Normal"|"Warning"
+---@field reason string          one word: "Deployed", "ImagePullFailed", "Recovered"
+---@field message string         for people; no tokens, at most 1024 bytes
 
 ---@class Controller             what policies/phdeployment.lua returns
 ---@field kind Kind              of the objects it is for
@@ -59,6 +67,10 @@
 ---@field resource string        "deployments"
 ---@field keep "whole"|"metadata"|string[]
 ---@field revisions boolean|nil
+---@field field_selector string|nil   only these leave the server: "involvedObject.kind=Pod,reason=FailedMount"
+---@field about string|nil       watches: name of another watch whose objects these tell of (Events of pods), by their name at the path `by`
+---@field by string|nil          "involvedObject.name"
+---@field optional boolean|nil   watches: nothing waits for it; without the right to read it, it is empty
 
 ---@class InputDeclaration: Kind
 ---@field namespace string|nil   a settings key that names the namespace ("catalogNamespace"); absent: the object's

@@ -1,11 +1,12 @@
--- The Deployment of a PhDeployment: the model's container, and the engine's before it.
+-- The Deployment of a PhDeployment: the model's container, the engine's beside it, and what fetches the model's files before them.
 --
 -- What other parts of PrimeHub read (names, labels, ports, annotations) is as its own operator writes
 -- it. What stops or redirects a model is always said: paused, replicas, the node selector, the
 -- tolerations, which containers there are.
 
-local model = require "children.model"
 local engine = require "children.engine"
+local initializer = require "children.initializer"
+local model = require "children.model"
 
 local M = {}
 
@@ -16,6 +17,8 @@ local GROUP_LABEL = "primehub.io/group"
 -- user wrote and is told without group and instance type; the second of the whole template. So a rollout
 -- that is still to come is seen without comparing with what the server filled in.
 M.MARK = "primehub.io/template"
+-- On the PhDeployment, by a user, and from there on the pods: another value restarts them.
+M.RESTARTED = "primehub.io/restartedAt"
 local DIGITS = 16
 
 local function short_digest(value)
@@ -25,7 +28,8 @@ end
 local function spec_mark(s)
   local p = s.predictor
   return short_digest { groupId = s.spec.groupId, env = s.spec.env, modelImage = p.modelImage,
-    instanceType = p.instanceType, modelURI = p.modelURI, imagePullSecret = p.imagePullSecret }
+    instanceType = p.instanceType, modelURI = p.modelURI, modelURISecret = p.modelURISecret,
+    imagePullSecret = p.imagePullSecret, engine = p.engine, readiness = p.readiness, restartedAt = s.restarted_at }
 end
 
 function M.mark(s, template)
@@ -61,31 +65,38 @@ end
 local function pod_annotations(s)
   return {
     ["prometheus.io/scrape"] = "true",
-    ["prometheus.io/port"] = "8000",
-    ["prometheus.io/path"] = "prometheus",
+    ["prometheus.io/port"] = ("%d"):format(s.has_engine and engine.REST or model.METRICS),
+    ["prometheus.io/path"] = s.has_engine and "prometheus" or "metrics",
+    [M.RESTARTED] = s.restarted_at,
     ["primehub.io/usage"] = json.encode {
       component = "model_deploy", component_name = s.name, instance_type = s.instance_type.name, group = s.group.name,
     },
   }
 end
 
+local function volumes(s)
+  return initializer.add_volumes(s, json.array { {
+    name = "podinfo",
+    downwardAPI = { defaultMode = 420, items = json.array {
+      { path = "annotations", fieldRef = { apiVersion = "v1", fieldPath = "metadata.annotations" } },
+    } },
+  } })
+end
+
 local function template(s)
   local pods = pod_labels(s)
-  local secret = s.predictor.imagePullSecret
+  local secret, security = s.predictor.imagePullSecret, s.settings.securityContext.pod
   return {
     metadata = { labels = pods, annotations = pod_annotations(s) },
     spec = {
       nodeSelector = s.instance_type.node_selector,
       tolerations = json.array(s.instance_type.tolerations),
       automountServiceAccountToken = s.settings.model.automountServiceAccountToken,
+      securityContext = next(security) ~= nil and security or nil,
       imagePullSecrets = secret and secret ~= "" and json.array { { name = secret } } or nil,
-      containers = json.array { model.container(s), engine.container(s, pods) },
-      volumes = json.array { {
-        name = "podinfo",
-        downwardAPI = { defaultMode = 420, items = json.array {
-          { path = "annotations", fieldRef = { apiVersion = "v1", fieldPath = "metadata.annotations" } },
-        } },
-      } },
+      initContainers = initializer.containers(s),
+      containers = json.array { model.container(s), s.has_engine and engine.container(s, pods) or nil },
+      volumes = volumes(s),
     },
   }
 end
@@ -99,14 +110,12 @@ end
 function M.wanted(s)
   local pods = template(s)
   local mark = M.mark(s, pods)
-  local rollout = s.settings.rollout
   return manifest(s, mark, {
     replicas = s.desired,
     paused = false,
     selector = M.selector(s),
-    progressDeadlineSeconds = rollout.progressDeadlineSeconds,
-    strategy = { type = "RollingUpdate",
-      rollingUpdate = { maxSurge = rollout.maxSurge, maxUnavailable = rollout.maxUnavailable } },
+    progressDeadlineSeconds = s.settings.rollout.progressDeadlineSeconds,
+    strategy = { type = "RollingUpdate", rollingUpdate = s.strategy },
     template = pods,
   }), mark
 end

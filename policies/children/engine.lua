@@ -3,11 +3,12 @@
 -- It has no preStop hook: the image has no shell to sleep in and the engine knows no /pause, so the
 -- hook of PrimeHub's operator could only fail. The engine itself ends requests that are under way.
 
+local image = require "children.image"
 local model = require "children.model"
 
 local M = {}
 
-M.REST, M.GRPC, M.METRICS = 8000, 5001, 6000
+M.REST, M.GRPC, M.METRICS = 8000, 5001, model.METRICS
 
 -- What the engine is told of the model, base64 of JSON. Only names: no environment (it may hold secrets)
 -- and no number of replicas (scaling must not restart pods).
@@ -33,17 +34,23 @@ local function get(path)
   return { httpGet = { path = path, port = "rest", scheme = "HTTP" } }
 end
 
+local function args(s)
+  local all = json.array {
+    "--sdep", s.name, "--namespace", s.namespace, "--predictor", "deploy",
+    "--http_port", ("%d"):format(M.REST), "--grpc_port", ("%d"):format(M.GRPC),
+    "--transport", "rest", "--protocol", "seldon", "--prometheus_path", "/prometheus",
+  }
+  for _, word in ipairs(s.settings.engine.args) do all[#all + 1] = tostring(word) end
+  return all
+end
+
 function M.container(s, pod_labels)
   local engine = s.settings.engine
   return {
     name = "seldon-container-engine",
-    image = model.prefixed(s, ("%s:%s"):format(engine.image, engine.tag)),
+    image = image.prefixed(s, ("%s:%s"):format(engine.image, engine.tag)),
     imagePullPolicy = engine.pullPolicy,
-    args = json.array {
-      "--sdep", s.name, "--namespace", s.namespace, "--predictor", "deploy",
-      "--http_port", ("%d"):format(M.REST), "--grpc_port", ("%d"):format(M.GRPC),
-      "--transport", "rest", "--protocol", "seldon", "--prometheus_path", "/prometheus",
-    },
+    args = args(s),
     env = json.array {
       { name = "ENGINE_PREDICTOR", value = predictor(s, pod_labels) },
       { name = "DEPLOYMENT_NAME", value = s.child_name },
@@ -56,7 +63,7 @@ function M.container(s, pod_labels)
     resources = s.instance_type.parts.engine,
     readinessProbe = model.probe(s, get "/ready"),
     livenessProbe = model.probe(s, get "/live"),
-    securityContext = { runAsUser = 8888 },
+    securityContext = image.security(s, { runAsUser = 8888 }),
     terminationMessagePolicy = "FallbackToLogsOnError",
     volumeMounts = json.array { { name = "podinfo", mountPath = "/etc/podinfo" } },
   }

@@ -1,14 +1,19 @@
 -- The container `model`: the user's image, its environment and what is left of the instance type.
 
+local image = require "children.image"
+local initializer = require "children.initializer"
+
 local M = {}
 
 M.PORT = 9000
+-- Where Seldon's Python wrappers show their metrics.
+M.METRICS = 6000
 
 -- Environment that the wrappers of model images read. Users may not set these names.
 -- (Wrappers until 1.4 read the first port variable, later ones the second.)
 local function own_env(s)
   local port = ("%d"):format(M.PORT)
-  return {
+  local env = {
     { name = "PREDICTIVE_UNIT_SERVICE_PORT", value = port },
     { name = "PREDICTIVE_UNIT_HTTP_SERVICE_PORT", value = port },
     { name = "PREDICTIVE_UNIT_ID", value = "model" },
@@ -16,6 +21,10 @@ local function own_env(s)
     { name = "PREDICTOR_ID", value = "deploy" },
     { name = "SELDON_DEPLOYMENT_ID", value = s.child_name },
   }
+  if (s.predictor.modelURI or "") ~= "" then
+    env[#env + 1] = { name = "PREDICTIVE_UNIT_PARAMETERS", value = initializer.parameters() }
+  end
+  return env
 end
 
 -- A name of the user's env that is ours, or is given twice: {name =}, else nil.
@@ -39,13 +48,6 @@ local function env(s)
   return all
 end
 
--- With the prefix of an air-gapped registry, unless it is there.
-function M.prefixed(s, image)
-  local prefix = s.settings.imagePrefix
-  if prefix == "" or image:find(prefix, 1, true) then return image end
-  return prefix .. image
-end
-
 -- A probe of both containers: `how` is {tcpSocket =} or {httpGet =}.
 function M.probe(s, how)
   local p = s.settings.probes
@@ -59,19 +61,35 @@ local function pre_stop(s)
   return { preStop = { exec = { command = json.array { "/bin/sh", "-c", ("sleep %d"):format(seconds) } } } }
 end
 
+-- When the model counts as ready: its port is open (for Python wrappers that is before the model is loaded), or a path
+-- answers 200. Only readiness asks it: a model that is slow to answer is not to be killed for that.
+local function ready(s)
+  local asked = s.predictor.readiness
+  if not asked or asked == "" then asked = s.settings.model.readiness end
+  if asked:sub(1, 1) == "/" then return { httpGet = { path = asked, port = "http", scheme = "HTTP" } } end
+  return { tcpSocket = { port = "http" } }
+end
+
+local function ports(s)
+  local all = json.array { { name = "http", containerPort = M.PORT, protocol = "TCP" } }
+  -- with an engine beside it, that one declares it: monitors look for it there
+  if not s.has_engine then all[2] = { name = "metrics", containerPort = M.METRICS, protocol = "TCP" } end
+  return all
+end
+
 function M.container(s)
-  local listens = { tcpSocket = { port = "http" } }
   return {
     name = "model",
-    image = M.prefixed(s, s.image),
-    ports = json.array { { name = "http", containerPort = M.PORT, protocol = "TCP" } },
+    image = image.prefixed(s, s.image),
+    ports = ports(s),
     env = env(s),
     resources = s.instance_type.parts.model,
-    readinessProbe = M.probe(s, listens),
-    livenessProbe = M.probe(s, listens),
+    readinessProbe = M.probe(s, ready(s)),
+    livenessProbe = M.probe(s, { tcpSocket = { port = "http" } }),
     lifecycle = pre_stop(s),
+    securityContext = image.security(s),
     terminationMessagePolicy = "FallbackToLogsOnError",
-    volumeMounts = json.array { { name = "podinfo", mountPath = "/etc/podinfo" } },
+    volumeMounts = initializer.add_mounts(s, json.array { { name = "podinfo", mountPath = "/etc/podinfo" } }),
   }
 end
 

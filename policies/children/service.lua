@@ -1,17 +1,18 @@
--- The Service of a PhDeployment: its pods' engine under one name.
+-- The Service of a PhDeployment: what answers in its pods, the engine or the model itself, under one name and port.
 
 local engine = require "children.engine"
 local deployment = require "children.deployment"
+local model = require "children.model"
 
 local M = {}
 
-local function port(name, number)
-  return { name = name, port = number, targetPort = number, protocol = "TCP" }
+local function port(name, number, target)
+  return { name = name, port = number, targetPort = target or number, protocol = "TCP" }
 end
 
 function M.wanted(s)
-  local ports = json.array { port("http", engine.REST) }
-  if s.settings.engine.grpc then ports[#ports + 1] = port("grpc", engine.GRPC) end
+  local ports = json.array { port("http", engine.REST, not s.has_engine and model.PORT or nil) }
+  if s.has_engine and s.settings.engine.grpc then ports[#ports + 1] = port("grpc", engine.GRPC) end
   return {
     apiVersion = "v1", kind = "Service",
     metadata = { name = s.child_name, labels = { [deployment.LABEL] = s.name } },

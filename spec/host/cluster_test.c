@@ -14,6 +14,7 @@
 struct http_exchange {
 	char method[16], url[512], headers[2048], body[512];
 	bool keep_alive_probes, over;
+	bool (*may_leave)(void *arg);
 	struct http_handlers h;
 	void *arg;
 };
@@ -43,6 +44,7 @@ static struct http_exchange *net_start(struct transport *t, const struct http_re
 	if (r->body != NULL)
 		snprintf(x->body, sizeof x->body, "%.*s", (int)r->body_len, (const char *)r->body);
 	x->keep_alive_probes = r->keep_alive_probes;
+	x->may_leave = r->may_leave;
 	x->h = *h;
 	x->arg = arg;
 	return x;
@@ -323,6 +325,84 @@ TEST(a_header_cannot_be_smuggled_in)
 	clock_virtual_advance(&clock_, 0);
 	CHECK_INT(got.code, ==, ERR_INVALID);
 	CHECK_INT(net.count, ==, 0);
+	close_cluster();
+}
+
+/* --- who may write --- */
+
+static int asked;
+
+static bool guard(void *may)
+{
+	asked++;
+	return *(bool *)may;
+}
+
+static void refused_by_the_guard(int calls)
+{
+	clock_virtual_advance(&clock_, 0);
+	CHECK_INT(got.calls, ==, calls);
+	CHECK_INT(got.code, ==, ERR_FENCED);
+	CHECK_INT(got.status, ==, 0);
+}
+
+TEST(a_write_does_not_leave_while_the_guard_says_no_and_reads_do)
+{
+	bool may = false;
+	open_cluster();
+	cluster_guard(cluster, guard, &may);
+	patch();
+	CHECK_INT(got.calls, ==, 0); /* never from inside */
+	refused_by_the_guard(1);
+	start(&(struct cluster_request){.method = "DELETE", .path = "/a"});
+	refused_by_the_guard(2);
+	CHECK_INT(net.count, ==, 0);
+	get();
+	answer(200, "", "{}");
+	start(&(struct cluster_request){.method = "HEAD", .path = "/a"});
+	answer(200, "", "");
+	start(&(struct cluster_request){.method = "POST", .path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+		.body = "{}", .body_len = 2, .regardless = true});
+	CHECK(last()->may_leave == NULL);
+	answer(201, "", "{}");
+	CHECK_INT(got.calls, ==, 5);
+	CHECK_INT(asked, ==, 2);
+	may = true;
+	patch();
+	answer(200, "", "{}");
+	CHECK_INT(got.status, ==, 200);
+	close_cluster();
+}
+
+TEST(a_write_that_waited_for_its_retry_is_held_back_when_the_guard_says_no_by_then)
+{
+	bool may = true;
+	open_cluster();
+	cluster_guard(cluster, guard, &may);
+	patch();
+	answer(429, "Retry-After: 5", "{}");
+	may = false;
+	clock_virtual_advance(&clock_, 5000);
+	refused_by_the_guard(1);
+	CHECK_INT(net.count, ==, 1);
+	close_cluster();
+}
+
+TEST(the_guard_is_asked_again_when_the_connection_is_there)
+{
+	bool may = true;
+	open_cluster();
+	cluster_guard(cluster, guard, &may);
+	patch();
+	CHECK(last()->may_leave(last()->arg));
+	may = false;
+	CHECK(!last()->may_leave(last()->arg));
+	cluster_guard(cluster, NULL, NULL);
+	CHECK(last()->may_leave(last()->arg));
+	end_with(0, ERR_FENCED, "the request may not leave any more", false); /* as a transport that was told no */
+	CHECK_INT(got.calls, ==, 1);
+	CHECK_INT(got.code, ==, ERR_FENCED);
+	CHECK_INT(net.count, ==, 1);
 	close_cluster();
 }
 
@@ -891,6 +971,9 @@ TEST(resource_versions_compare_as_numbers_of_any_length)
 TEST_MAIN(T(a_get_is_sent_with_token_and_server_path), T(a_write_carries_its_body_and_content_type),
 	T(impersonation_is_in_every_request), T(basic_credentials_are_encoded),
 	T(a_path_that_was_not_escaped_is_refused_from_outside), T(a_header_cannot_be_smuggled_in),
+	T(a_write_does_not_leave_while_the_guard_says_no_and_reads_do),
+	T(a_write_that_waited_for_its_retry_is_held_back_when_the_guard_says_no_by_then),
+	T(the_guard_is_asked_again_when_the_connection_is_there),
 	T(a_429_waits_as_long_as_it_says), T(a_429_that_says_nothing_waits_a_second),
 	T(a_503_is_tried_again_only_with_retry_after), T(retry_after_may_be_a_date), T(retry_after_is_at_most_a_minute),
 	T(after_ten_times_the_refusal_is_reported), T(a_broken_get_is_tried_three_times_more),

@@ -1,4 +1,4 @@
-/* SHA-256 as hex. */
+/* SHA-256 as hex, and the hash of htpasswd files. */
 #include "base/digest.h"
 #include "test.h"
 
@@ -33,4 +33,17 @@ TEST(fields_are_told_apart)
 	CHECK_INT(strlen(x), ==, 64);
 }
 
-TEST_MAIN(T(known_digests_are_right), T(fields_are_told_apart))
+/* As Python says: base64(sha1(b"s3cret" + salt) + salt). */
+TEST(a_password_is_hashed_as_nginx_reads_it)
+{
+	static const unsigned char salt[DIGEST_SALT_SIZE] = {1, 2, 3, 4, 5, 6, 7, 255};
+	char hash[DIGEST_SSHA_SIZE];
+	digest_ssha("s3cret", 6, salt, hash);
+	CHECK_TEXT(hash, "{SSHA}XSaJYyfxuw17wyFHL71u8p7XhKABAgMEBQYH/w==");
+	digest_ssha(NULL, 0, salt, hash);
+	CHECK_TEXT(hash, "{SSHA}m6YEAOq2K3rEHAWJjMof+lycPIEBAgMEBQYH/w==");
+	CHECK_INT(strlen(hash), ==, DIGEST_SSHA_SIZE - 1);
+}
+
+TEST_MAIN(T(known_digests_are_right), T(fields_are_told_apart),
+	T(a_password_is_hashed_as_nginx_reads_it))

@@ -77,9 +77,14 @@ local function selected(watch, object)
   return object ~= nil and (not selector or (object.metadata.labels or {})[selector] ~= nil)
 end
 
+-- What a watch keeps of an object.
+local function kept(watch, object)
+  return watch.options.keep == "metadata" and { metadata = copy(object.metadata) } or copy(object)
+end
+
 local function show(watch, key, object, first)
   local before = watch.view[key]
-  local after = selected(watch, object) and copy(object) or nil
+  local after = selected(watch, object) and kept(watch, object) or nil
   if not before and not after then return end
   watch.view[key] = after
   if watch.options.on_change then
@@ -125,7 +130,7 @@ function Watch:wrote(body)
   local known = self.view[key]
   if not known or known.metadata.uid ~= object.metadata.uid
     or kube.compare_versions(known.metadata.resourceVersion, object.metadata.resourceVersion) < 0 then
-    self.view[key] = selected(self, object) and object or nil
+    self.view[key] = selected(self, object) and kept(self, object) or nil
   end
   return true
 end

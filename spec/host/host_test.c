@@ -649,6 +649,75 @@ TEST(calls_under_way_end_with_the_host)
 		"loop.sleep(0.05)");
 }
 
+TEST(a_handler_in_this_process_stands_for_a_cluster_also_on_virtual_time)
+{
+	holds("local lines, writer = {}, nil\n"
+		"local function run(wait)\n"
+		"  local cluster = kube.open { namespace = 'hub', handler = function(r)\n"
+		"    loop.sleep(0.001)\n"
+		"    if r.query.watch then return { stream = function(w) writer = w w:write('one\\n') end } end\n"
+		"    return { status = 201, body = { path = r.path, body = r.body }, headers = { ['X-A'] = 'b' } } end }\n"
+		"  local a = cluster:request { method = 'POST', path = '/x', body = { 1 } }\n"
+		"  assert(a.status == 201 and json.decode(a.body).path == '/x' and json.decode(a.body).body == '[1]')\n"
+		"  local t = loop.spawn(function() cluster:stream { path = '/y', query = { watch = 1 }, timeout = 9999, on_bytes = function(b) lines[#lines + 1] = b end } end)\n"
+		"  loop.sleep(wait) writer:write('two\\n') loop.sleep(wait) writer:finish() t:join()\n"
+		"  loop.spawn(function() cluster:request { path = '/z' } end):cancel()\n"
+		"  loop.spawn(function() cluster:stream { path = '/y', query = { watch = 1 }, on_bytes = function() end } end)\n"
+		"end\n"
+		"run(0.02)\n"
+		"local v = loop.virtual { choose = function(_, n) return n end }\n"
+		"local t = v:spawn(run, 3600)\n"
+		"v:advance(7300000)\n"
+		"assert(t:done() and select('#', t:join()) == 1)\n"
+		"assert(table.concat(lines) == 'one\\ntwo\\none\\ntwo\\n')\n"
+		"v:close()\n"
+		"loop.virtual {}:spawn(loop.sleep, 5)"); /* closed with the host */
+}
+
+TEST(a_lease_guards_the_writes_of_its_cluster_and_is_given_back)
+{
+	holds("log.configure('error', 'text') local record, writes, version = nil, 0, 0\n"
+		"local function answer(r)\n"
+		"  if not r.path:find('/leases') then writes = writes + (r.method == 'GET' and 0 or 1) return { status = 200, body = {} } end\n"
+		"  if r.method == 'GET' and not record then return { status = 404, body = { kind = 'Status', reason = 'NotFound' } } end\n"
+		"  if r.method ~= 'GET' then\n"
+		"    local sent = json.decode(r.body) record = record or sent version = version + 1\n"
+		"    for k, v in pairs(sent.spec) do record.spec[k] = v end\n"
+		"    record.metadata = { name = 'l', resourceVersion = tostring(version) } end\n"
+		"  return { status = r.method == 'POST' and 201 or 200, body = record } end\n"
+		"local function run()\n"
+		"  local c, told, dead = kube.open { handler = function(r) if record and record.dead then return nil end return answer(r) end }, {}, false\n"
+		"  local function put() return c:request { method = 'PUT', path = '/x', body = {} } end\n"
+		"  assert(put().status == 200)\n"
+		"  assert(not pcall(c.lease, c, { namespace = 'n', name = 'l', nam = 1 }))\n"
+		"  local none, why = c:lease { namespace = 'n', name = 'l', deadline = 20 }\n"
+		"  assert(none == nil and why:find('cannot work'), why)\n"
+		"  assert(put().status == 200)\n" /* a lease that did not start guards nothing */
+		"  local l = assert(c:lease { namespace = 'n', name = 'l', identity = 'me', on_started = function() told[#told + 1] = 'started' end,\n"
+		"    on_lost = function() told[#told + 1] = 'lost' end, on_observed = function(h) told[#told + 1] = h end })\n"
+		"  local a, text, kind = put()\n"
+		"  assert(a == nil and kind == 'fenced' and text:find('does not lead'), text)\n"
+		"  assert(c:request { path = '/x' }.status == 200)\n"
+		"  assert(c:request { method = 'POST', path = '/x', body = {}, regardless = true }.status == 200)\n"
+		"  loop.sleep(1) l:look()\n"
+		"  assert(l:may_write() and l:holder() == 'me' and l:identity() == 'me' and put().status == 200)\n"
+		"  record.dead = true loop.sleep(12) assert(not l:may_write()) record.dead = nil\n"
+		"  loop.sleep(5) assert(l:may_write() and table.concat(told, ' ') == 'me started lost started', table.concat(told, ' '))\n"
+		"  collectgarbage()\n"
+		"  local other = loop.spawn(l.release, l, 5)\n"
+		"  assert(l:release(5) == true and select(2, other:join()) == true and record.spec.holderIdentity == '')\n"
+		"  assert(not l:may_write() and l:holder() == '' and l:identity() == '' and l:release() == true)\n"
+		"  l:look() l:close() l:close() assert(select(3, put()) == 'fenced')\n"
+		"  l = assert(c:lease { namespace = 'n', name = 'l', on_started = function() l:close() end })\n"
+		"  loop.sleep(20) assert(not l:may_write() and record.spec.holderIdentity ~= '')\n"
+		"  assert(c:lease { namespace = 'n', name = 'l', identity = record.spec.holderIdentity }) l = nil\n"
+		"  loop.sleep(1) collectgarbage() loop.sleep(60) assert(put().status == 200)\n" /* it lives on its own */
+		"  record.dead = true l = c:lease { namespace = 'n', name = 'l' } loop.sleep(1) loop.spawn(l.release, l):cancel()\n"
+		"end\n"
+		"local v = loop.virtual {} local t = v:spawn(run) v:advance(200000)\n"
+		"assert(t:done()) local ok, why = t:join() assert(ok, why) v:close()");
+}
+
 TEST(a_kubeconfig_that_is_not_there_is_a_sentence)
 {
 	holds("local c, why = kube.open { kubeconfig = '/does/not/exist' }\n"
@@ -745,7 +814,9 @@ TEST_MAIN(T(a_module_ends_with_the_integer_that_it_returns), T(a_module_that_ret
 	T(log_lines_carry_sorted_fields_and_no_secrets), T(metrics_are_counted_and_written), T(texts_are_decoded_and_encoded),
 	T(a_cluster_is_asked_with_a_path_query_and_body), T(a_watch_tells_changes_and_answers_from_its_cache),
 	T(a_watch_that_fails_tells_its_trouble_and_may_be_stopped_from_there), T(a_stream_is_told_in_pieces_until_it_ends),
-	T(calls_under_way_end_with_the_host), T(a_kubeconfig_that_is_not_there_is_a_sentence),
+	T(calls_under_way_end_with_the_host),
+	T(a_handler_in_this_process_stands_for_a_cluster_also_on_virtual_time),
+	T(a_lease_guards_the_writes_of_its_cluster_and_is_given_back), T(a_kubeconfig_that_is_not_there_is_a_sentence),
 	T(what_a_burst_left_is_collected_in_a_quiet_moment),
 	T(a_policy_is_loaded_called_and_its_errors_are_tables), T(a_policy_is_loaded_on_a_worker_thread),
 	T(every_function_that_lua_sees_is_described_in_host_lua))

@@ -245,6 +245,59 @@ TEST(a_large_body_is_sent_whole)
 	scripted_stop(s);
 }
 
+static int leave_asked, leave_until;
+
+static bool may_leave(void *arg)
+{
+	CHECK(arg != NULL && !((struct talk *)arg)->done);
+	return ++leave_asked <= leave_until;
+}
+
+TEST(a_request_that_may_not_leave_any_more_is_not_sent_although_the_connection_is_there)
+{
+	static const struct scripted_step steps[] = {S_READ, S_ANSWER("200 OK", "{}"), S_REPEAT};
+	struct scripted_server *s = serve(steps);
+	const struct http_request write = {.method = "PATCH", .url = scripted_url(s), .body = "{}", .body_len = 2,
+		.may_leave = may_leave};
+	open_client();
+	for (int i = 0; i < 4; i++) { /* on a new connection, on a kept one */
+		struct talk t = {0};
+		leave_asked = 0;
+		leave_until = i % 2;
+		fetch(&t, &write);
+		CHECK_INT(leave_asked, ==, 1);
+		CHECK_INT(t.result.err.code, ==, i % 2 ? 0 : ERR_FENCED);
+		CHECK_INT(t.result.status, ==, i % 2 ? 200 : 0);
+		CHECK(t.result.sent == (i % 2 == 1));
+		end(&t);
+	}
+	CHECK_INT(scripted_requests(s), ==, 2);
+	CHECK(scripted_connections(s) >= 2);
+	close_client();
+	scripted_stop(s);
+}
+
+TEST(a_request_that_is_sent_again_on_another_connection_is_asked_about_again)
+{
+	static const struct scripted_step dies[] = {S_READ, S_ANSWER("200 OK", "{}"), S_READ, S_CLOSE, S_END};
+	static const struct scripted_step lives[] = {S_READ, S_ANSWER("200 OK", "{}"), S_END};
+	struct scripted_server *s = scripted_start((struct scripted_connection[]){{.steps = dies}, {.steps = lives}}, 2);
+	const struct http_request write = {.method = "PATCH", .url = scripted_url(s), .body = "{}", .body_len = 2,
+		.may_leave = may_leave};
+	open_client();
+	leave_until = 2;
+	for (int i = 0; i < 2; i++) {
+		struct talk t = {0};
+		fetch(&t, &write);
+		CHECK_INT(t.result.err.code, ==, i == 0 ? 0 : ERR_FENCED);
+		end(&t);
+	}
+	CHECK_INT(leave_asked, ==, 3);
+	CHECK_INT(scripted_requests(s), ==, 2);
+	close_client();
+	scripted_stop(s);
+}
+
 /* A port on which nobody listens: bound, so that nobody else gets it. */
 static int closed_port(int *fd)
 {
@@ -734,6 +787,8 @@ TEST_MAIN(T(an_answer_arrives_whole_with_status_headers_and_body),
 	T(the_request_leaves_as_it_was_given_and_without_curls_habits),
 	T(each_method_and_body_leaves_in_the_right_form),
 	T(a_large_body_is_sent_whole),
+	T(a_request_that_may_not_leave_any_more_is_not_sent_although_the_connection_is_there),
+	T(a_request_that_is_sent_again_on_another_connection_is_asked_about_again),
 	T(a_refused_connection_says_so_and_that_nothing_was_sent),
 	T_TIMED(a_silent_server_ends_in_a_timeout_even_as_the_last_exchange),
 	T_TIMED(a_timeout_in_the_middle_of_an_answer_says_so),

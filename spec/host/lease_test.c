@@ -619,6 +619,33 @@ TEST(our_own_record_of_before_is_renewed_at_once)
 	finish();
 }
 
+TEST(who_is_told_to_look_takes_a_released_lease_at_once)
+{
+	set_lease(HELD_BY("c", "1999-01-01T00:00:00.000000Z"));
+	start(&p[0]);
+	live(100);
+	patch_lease("{\"spec\":{\"holderIdentity\":\"\"}}");
+	int gets = server.gets;
+	lease_look(p[0].lease);
+	CHECK_INT(server.gets, ==, gets); /* never from inside */
+	settle();
+	CHECK_INT(server.gets, ==, gets + 1);
+	CHECK(leads(&p[0]));
+	int patches = server.patches;
+	lease_look(p[0].lease); /* a holder has nothing to look for */
+	settle();
+	CHECK_INT(server.patches, ==, patches);
+	live(60000);
+	CHECK_INT(p[0].lost, ==, 0);
+	lease_release(p[0].lease, on_released, &p[0]);
+	lease_look(p[0].lease);
+	live(60000);
+	lease_look(p[0].lease);
+	live(60000);
+	CHECK_TEXT(field("holderIdentity"), "");
+	finish();
+}
+
 /* --- renewing --- */
 
 TEST(a_renewal_is_one_write_every_2_to_2_4_s_and_no_read)
@@ -1178,6 +1205,7 @@ TEST_MAIN(
 	T(a_duration_that_makes_no_sense_counts_as_ours),
 	T(who_is_beaten_to_an_expired_lease_waits_again),
 	T(our_own_record_of_before_is_renewed_at_once),
+	T(who_is_told_to_look_takes_a_released_lease_at_once),
 	T(a_renewal_is_one_write_every_2_to_2_4_s_and_no_read),
 	T(a_renewal_whose_answer_was_lost_conflicts_and_then_shows_ourselves),
 	T(a_conflict_with_ourselves_is_cleared_at_once),

@@ -1,9 +1,10 @@
--- Why a model does not run, as the PhDeployment says it, and that it recovers by itself when the cause goes.
+-- Why a model does not run, as the PhDeployment says it, and that it recovers by itself when the cause goes. (Pods that are
+-- refused: refused_spec.lua.)
 
 local include = require "include"
 local harness = include "spec/lifecycle/harness.lua"
 
-local QUICK = { grace = { image = 1, quota = 1, capacity = 1, config = 1 } }
+local QUICK = { grace = { image = 1, quota = 1, capacity = 1, config = 1, mount = 1 } }
 
 local function failed(world, name, reason, words)
   local object = harness.eventually(name .. " is Failed for " .. reason, 20, function()
@@ -13,6 +14,27 @@ local function failed(world, name, reason, words)
   assert.contains(words, object.status.message)
   assert.equal("False", harness.condition(object, "Ready").status)
   return object
+end
+
+-- The kubelet says this of the model's container (nil: that it runs). The sandbox's finds it out by itself.
+local function says_of_model(world, name, state)
+  if harness.backend == "sandbox" then return end
+  local pod = harness.eventually("a pod is on the node", 15, function()
+    local one = world.api:list("Pod", world.namespace, "primehub.io/phdeployment=" .. name)[1]
+    return one and #(one.status.containerStatuses or {}) == 2 and one
+  end)
+  local statuses = pod.status.containerStatuses
+  statuses[1].state, statuses[1].ready = state or { running = { startedAt = "2026-01-01T00:00:00Z" } }, state == nil
+  local ready = json.array { { type = "Ready", status = state and "False" or "True" }, { type = "PodScheduled", status = "True" } }
+  world.api:patch("Pod", world.namespace, pod.metadata.name, "merge", { status = { containerStatuses = statuses, conditions = ready } }, "status")
+end
+
+-- The Event that a node writes of a pod whose volume it cannot mount.
+local function tell_of_mount(world, pod, message)
+  world.api:create { apiVersion = "v1", kind = "Event", type = "Warning", reason = "FailedMount", message = message, count = 1,
+    metadata = { name = pod.metadata.name .. ".mount", namespace = world.namespace },
+    involvedObject = { apiVersion = "v1", kind = "Pod", name = pod.metadata.name, namespace = world.namespace, uid = pod.metadata.uid },
+    firstTimestamp = "2026-01-01T00:00:00Z", lastTimestamp = "2026-01-01T00:00:00Z", source = { component = "kubelet" } }
 end
 
 describe("Failed, and recovered:", function()
@@ -88,33 +110,13 @@ describe("Failed, and recovered:", function()
     end)
   end)
 
-  it("the quota refuses the pods", function()
-    harness.with({ settings = QUICK }, function(world)
-      world.api:create { apiVersion = "v1", kind = "ResourceQuota", metadata = { name = "quota", namespace = world.namespace },
-        spec = { hard = { ["limits.cpu"] = "100m" } } }
-      harness.eventually("the quota counts", 20, function()
-        local quota = world.api:get("ResourceQuota", world.namespace, "quota")
-        return quota.status and quota.status.hard
-      end)
-      world:deploy("m")
-      local object = failed(world, "m", "GroupQuotaExceeded", "exceeded quota")
-      assert.equal("False", harness.condition(object, "QuotaAdmitted").status)
-      assert.matches("[Gg]roup resource not enough", object.status.message)
-      world.api:delete("ResourceQuota", world.namespace, "quota")
-      world:edit("m", { spec = { stop = true } })
-      world:phase("m", "Stopped")
-      world:edit("m", { spec = { stop = false } })
-      world:phase("m", "Deployed")
-    end)
-  end)
-
   it("no node has room", function()
     harness.with({ settings = QUICK }, function(world)
       world.api:create { apiVersion = "primehub.io/v1alpha1", kind = "InstanceType", metadata = { name = "huge", namespace = world.namespace },
         spec = { ["limits.cpu"] = 1000, ["limits.memory"] = "2G" } }
       world:deploy("m", function(object) object.spec.predictors[1].instanceType = "huge" end)
       local object = failed(world, "m", "ClusterResourcesShort", "Cluster resource not enough")
-      assert.contains("nodes are available", object.status.message)
+      assert.contains("no nodes are available: Insufficient cpu", object.status.message)
       world:predictor("m", { instanceType = "cpu-only" })
       world:phase("m", "Deployed")
     end)
@@ -124,7 +126,7 @@ describe("Failed, and recovered:", function()
     harness.with({ settings = { crash = { restarts = 1 } } }, function(world)
       world.kubelet:image("registry.example/crash:v1", "crashes")
       world:deploy("m", function(object) object.spec.predictors[1].modelImage = "registry.example/crash:v1" end)
-      failed(world, "m", "Crashed", "exit code 1")
+      failed(world, "m", "Crashed", "Container model crashes: Error, exit code 1: ValueError: no model")
       world.kubelet:image("registry.example/crash:v1", "out of memory")
       failed(world, "m", "OutOfMemory", "OOMKilled")
       world.kubelet:image("registry.example/crash:v1", "runs")
@@ -139,6 +141,46 @@ describe("Failed, and recovered:", function()
       failed(world, "m", "ProgressDeadline", "no progress for 3 seconds")
       world.kubelet:image("registry.example/never:v1", "runs")
       world:phase("m", "Deployed")
+    end)
+  end)
+
+  it("a Secret that the model's environment needs is not there", function()
+    harness.with({ settings = QUICK }, function(world)
+      world:deploy("m", function(object)
+        object.spec.env = json.array { { name = "KEY", valueFrom = { secretKeyRef = { name = "keys", key = "key" } } } }
+      end)
+      says_of_model(world, "m", { waiting = { reason = "CreateContainerConfigError", message = 'secret "keys" not found' } })
+      failed(world, "m", "ContainerConfigInvalid", 'Container model cannot be started: secret "keys" not found')
+      world.api:create { apiVersion = "v1", kind = "Secret", metadata = { name = "keys", namespace = world.namespace }, stringData = { key = "1" } }
+      says_of_model(world, "m", nil)
+      world:phase("m", "Deployed")
+    end)
+  end)
+
+  it("a volume cannot be mounted, as the node says in Events of this very pod", function()
+    harness.with({ settings = { grace = QUICK.grace, engine = { image = "registry.example/engine", tag = "mounts" } } }, function(world)
+      for _, image in ipairs { "registry.example/m:mounts", "registry.example/engine:mounts" } do world.kubelet:image(image, "slow") end
+      world:deploy("m", function(object) object.spec.predictors[1].modelImage = "registry.example/m:mounts" end)
+      local pod = harness.eventually("a pod is on the node", 15, function()
+        local one = world.api:list("Pod", world.namespace)[1]
+        return one and #(one.status.containerStatuses or {}) == 2 and one
+      end)
+      tell_of_mount(world, { metadata = { name = "another", uid = "another" } }, "of another pod")
+      loop.sleep(1.5)
+      assert.equal("Deploying", world:get("m").status.phase)
+      tell_of_mount(world, pod, 'MountVolume.SetUp failed for volume "keys" : secret "keys" not found')
+      failed(world, "m", "MountFailed", 'The volume keys cannot be mounted: secret "keys" not found')
+      for _, image in ipairs { "registry.example/m:mounts", "registry.example/engine:mounts" } do world.kubelet:image(image, "runs") end
+      world:phase("m", "Deployed")
+    end)
+  end)
+
+  it("the name is too long for a Service: nothing is made (fault 12)", function()
+    harness.with({}, function(world)
+      local name = "m" .. ("x"):rep(56)
+      world:deploy(name)
+      failed(world, name, "NameTooLong", "63 characters are what a Service may have")
+      assert.is_nil(world:child("Deployment", name))
     end)
   end)
 

@@ -4,6 +4,10 @@
 --
 -- The operator is the real binary, told by signal to end; its log is shown when the spec fails. One kubelet
 -- plays for all worlds.
+--
+-- The same specs run on two backends, told apart by MOONPHASE_BACKEND alone: "real", a control plane (spec/cluster/kube) with the
+-- kubelet of spec/cluster/kubelet.lua, and "sandbox" (spec/sandbox/serve.lua), which has a kubelet of its own. What an image does
+-- is said by the same word to both.
 
 local include = require "include"
 local api_words = include "spec/cluster/api.lua"
@@ -15,6 +19,27 @@ World.__index = World
 
 M.eventually = api_words.eventually
 
+M.backend = process.env("MOONPHASE_BACKEND") or "real"
+assert(M.backend == "real" or M.backend == "sandbox", "MOONPHASE_BACKEND is real or sandbox, not " .. M.backend)
+
+-- The sandbox's own kubelet, by the words of spec/cluster/kubelet.lua.
+local SandboxKubelet = {}
+SandboxKubelet.__index = SandboxKubelet
+
+-- What ends by itself never serves before, as with the other kubelet.
+local ENDS = { ["crashes"] = true, ["out of memory"] = true }
+
+function SandboxKubelet:image(image, behaviour)
+  self.api:ask { method = "PUT", path = "/sandbox/images", body = { [image] = ENDS[behaviour] and { like = behaviour, ready = false } or behaviour } }
+end
+
+function SandboxKubelet.stop() end
+
+local function start_kubelet(api)
+  if M.backend == "sandbox" then return setmetatable({ api = api }, SandboxKubelet) end
+  return kubelet_words.start(api.cluster)
+end
+
 local shared
 
 -- (waits) The cluster, its API words and the kubelet; made once.
@@ -23,7 +48,7 @@ local function share()
     local cluster = assert(kube.open {})
     shared = { cluster = cluster, api = api_words.new(cluster), count = 0 }
     shared.api:install_crds()
-    shared.kubelet = kubelet_words.start(cluster)
+    shared.kubelet = start_kubelet(shared.api)
   end
   return shared
 end
@@ -40,8 +65,9 @@ local function catalogue(namespace)
   }
 end
 
+-- Probes without their patience for large models: the sandbox's kubelet heeds them.
 local settings_of = function(namespace, extra)
-  local settings = { catalogNamespace = namespace }
+  local settings = { catalogNamespace = namespace, probes = { initialDelaySeconds = 0, periodSeconds = 1 } }
   for k, v in pairs(extra or {}) do settings[k] = v end
   return settings
 end
@@ -134,6 +160,29 @@ function M.rendered_children()
   for line in result.output:gmatch("[^\n]+") do children[#children + 1] = assert(json.decode(line)) end
   assert(#children > 0, "render printed nothing: " .. result.errors)
   return children
+end
+
+-- Every phase that the object shows from now on, without those that repeat: an array that grows, and a function that ends it.
+function M.phases_of(world, name)
+  local seen, watch = {}, nil
+  watch = world.cluster:watch { path = api_words.path("PhDeployment", world.namespace), api_version = "primehub.io/v1alpha1",
+    kind = "PhDeployment", keep = "whole", name = "phases",
+    on_change = function(key)
+      local object = key == world.namespace .. "/" .. name and watch:read(key)
+      local phase = object and object.status and object.status.phase
+      if phase and seen[#seen] ~= phase then seen[#seen + 1] = phase end
+    end }
+  assert(watch:wait_synced(10))
+  return seen, function() watch:stop() end
+end
+
+-- From now on pods of this image take so long to end. (The kubelet of a real control plane knows one time for all.)
+function M.slow_ends(world, image, seconds)
+  if M.backend == "sandbox" then
+    world.kubelet:image(image, { stop_seconds = seconds })
+  else
+    world.kubelet.grace = seconds
+  end
 end
 
 function M.condition(object, kind)

@@ -49,6 +49,11 @@ local function random_object(world, s, i)
     predictor.replicas = s.number(3) - 1
     predictor.imagePullSecret = s.chance(30) and "pull-" .. s.number(3) or nil
     predictor.modelImage = "registry.example/model:v" .. s.number(5)
+    predictor.modelURI = s.chance(50) and s.pick { "gs://b/m", "s3://b/m", "pvc://models/a", "pvc://others/a", "nfs://nas.example/models/a" } or nil
+    predictor.modelURISecret = s.chance(30) and s.pick { "keys", "other-keys" } or nil
+    predictor.engine = s.chance(25) and "none" or nil
+    predictor.readiness = s.chance(30) and s.pick { "/health/ping", "tcp" } or nil
+    object.spec.endpoint = s.chance(40) and { accessType = "private", clients = json.array { { name = "a", token = "t" .. s.number(3) } } } or nil
   end)
 end
 
@@ -73,6 +78,10 @@ local function random_settings(s, settings)
   copy.ingress.tls = s.chance(50) and json.array { { hosts = json.array { "primehub.example" }, secretName = "tls" } } or json.array {}
   copy.ingress.className = s.chance(50) and "nginx" or ""
   copy.model.preStopSleepSeconds = s.pick { 0, 10 }
+  copy.ingress.timeoutSeconds = s.pick { 0, 300 }
+  copy.modelUri.nfs.exports = json.array { "nas.example:/models" }
+  copy.modelUri.storageLimit = s.chance(30) and "20Gi" or ""
+  copy.securityContext.pod = s.chance(30) and { fsGroup = 100 } or {}
   return copy
 end
 

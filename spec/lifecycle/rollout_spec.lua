@@ -73,8 +73,8 @@ describe("a policy that changes pod templates", function()
     harness.with({ settings = { crash = { restarts = 1 } } }, function(world)
       deploy_all(world)
       world:stop_operator()
-      local folder = edited(world, "broken", "children/model.lua", "image = M.prefixed(s, s.image)",
-        'image = M.prefixed(s, s.image) .. "-broken"')
+      local folder = edited(world, "broken", "children/model.lua", "image = image.prefixed(s, s.image)",
+        'image = image.prefixed(s, s.image) .. "-broken"')
       for i = 1, COUNT do world.kubelet:image("registry.example/m" .. i .. ":v1-broken", "crashes") end
       world:start_operator { policies = folder }
       harness.eventually("the log says that the rollout stopped", 40, function()

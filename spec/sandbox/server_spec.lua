@@ -176,7 +176,7 @@ describe("the server of a sandbox", function()
     local result = run { "--", "sh", "-c", [[
       curl -s -XPOST -H 'content-type: application/json' -d '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}' \
         "$MOONPHASE_SANDBOX/api/v1/namespaces/default/configmaps?fieldManager=me" >/dev/null
-      curl -s -XDELETE "$MOONPHASE_SANDBOX/api/v1/namespaces/default/configmaps/none" >/dev/null
+      curl -s -XDELETE -H 'Impersonate-User: jane' "$MOONPHASE_SANDBOX/api/v1/namespaces/default/configmaps/none" >/dev/null
       curl -s "$MOONPHASE_SANDBOX/api/v1/namespaces" >/dev/null
       sleep 0.1; cat $MOONPHASE_CLUSTER_DIR/audit.log]] }
     local lines = {}
@@ -191,6 +191,8 @@ describe("the server of a sandbox", function()
     assert.equal("delete", lines[2].verb)
     assert.equal("none", lines[2].objectRef.name)
     assert.equal(404, lines[2].responseStatus.code)
+    assert.is_nil(lines[1].impersonatedUser)
+    assert.equal("jane", lines[2].impersonatedUser.username)
   end)
 end)
 

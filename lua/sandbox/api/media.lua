@@ -5,6 +5,7 @@
 -- (https://kubernetes.io/docs/reference/using-api/api-concepts/#alternate-representations-of-resources)
 
 local errors = require "sandbox.errors"
+local text_of_kind = require("sandbox.schema.decode").text
 
 local M = {}
 
@@ -122,10 +123,24 @@ local function bad_type(value, name)
   return ("%s into Go struct field .%s of type string"):format(kind, name)
 end
 
--- The object of a POST or PUT. -> table | nil, failure
-function M.object(kind, request)
-  local body, content_type = request.body or "", parse(request.content_type or "")
+-- The usual body, read by the schema of its kind at once. -> table, function() -> the same once more | nil: to be read as any other
+local function read_typed(kind, body)
+  local strategy = kind.strategy
+  if not kind.schema or kind.crd or strategy and strategy.decode then return nil end
+  local function read() return text_of_kind(kind.schema, body) end
+  return read(), read
+end
+
+-- The object of a POST or PUT. can_be_typed: who asks can do with one that is decoded by its kind's schema already; it gets a function
+-- behind it that reads it afresh. -> table, nil, function | table | nil, failure
+function M.object(kind, request, can_be_typed)
+  local body, content_type = request.body or "", request.content_type or ""
+  if content_type ~= "application/json" then content_type = parse(content_type) end
   if #body > BODY_MOST then return nil, errors.too_large() end
+  if can_be_typed and content_type == "application/json" then
+    local object, read = read_typed(kind, body)
+    if object then return object, nil, read end
+  end
   if content_type == PROTOBUF and not kind.crd then return from_protobuf(kind.kind, body) end
   if content_type ~= "" and content_type ~= "application/json" and content_type ~= "application/yaml" then
     return nil, errors.unsupported_media(ACCEPTED)
@@ -149,6 +164,17 @@ function M.object(kind, request)
   return value
 end
 
+-- A body as its type { group, version, kind } has it. -> table | nil, text
+function M.typed(type_of, value)
+  local node = type_of and require("sandbox.schema.builtin").node(table.unpack(type_of))
+  if not node then return value end
+  local clean, why = require("sandbox.schema.decode").check(node, value)
+  if not clean then
+    return nil, ('%s in version "%s" cannot be handled as a %s: %s'):format(type_of[3], type_of[2], type_of[3], why)
+  end
+  return clean
+end
+
 -- DeleteOptions in a body: a table, or nil when there is none. -> table|nil, failure
 function M.delete_options(request)
   local body, content_type = request.body or "", parse(request.content_type or "")
@@ -165,7 +191,7 @@ function M.delete_options(request)
     return nil, errors.failure(500, nil, "couldn't get version/kind; json parse error: json: cannot unmarshal " .. go_type(value)
       .. " into Go value of type " .. TYPE_META)
   end
-  if value.kind ~= nil and value.kind ~= "DeleteOptions" then
+  if value.kind ~= nil and value.kind ~= "" and value.kind ~= "DeleteOptions" then
     return nil, errors.failure(500, nil, ('no kind %q is registered for version %q in scheme '
       .. '"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"')
       :format(tostring(value.kind), value.apiVersion and tostring(value.apiVersion) or "meta.k8s.io/v1"))
@@ -217,8 +243,8 @@ local READERS = {
   end,
   merge = function(body)
     local value = json.decode(body)
-    if value == nil then return nil, errors.failure(500, nil, "Invalid JSON Patch") end
-    if type(value) ~= "table" or json.is_array(value) then
+    if type(value) ~= "table" then return nil, errors.failure(500, nil, "Invalid JSON Patch") end
+    if json.is_array(value) then
       return nil, errors.invalid({ kind = "", group = "" }, "", { { field = "patch", type = "FieldValueInvalid",
         message = ("Invalid value: %s: couldn't get version/kind; json parse error: json: cannot unmarshal %s into Go value of type %s")
           :format(errors.quoted(body), go_type(value), TYPE_META) } })

@@ -122,42 +122,42 @@ end
 
 local MATCHES = { Exact = true, NotOlderThan = true }
 
-local function check_match(match, version_text, continue)
+-- Each rule that is broken is told. -> failure | nil
+local function check_match(match, version_text, continue, is_watch)
   if not match or match == "" then return nil end
-  local field = "resourceVersionMatch"
+  local causes = {}
+  local function add(type, message) causes[#causes + 1] = { field = "resourceVersionMatch", type = type, message = message } end
+  if is_watch then add("FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden for watch") end
   if not version_text or version_text == "" then
-    return invalid("ListOptions", field, "FieldValueForbidden",
-      "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided")
+    add("FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided")
   end
   if continue and continue ~= "" then
-    return invalid("ListOptions", field, "FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden when continue is provided")
+    add("FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden when continue is provided")
   end
   if not MATCHES[match] then
-    return invalid("ListOptions", field, "FieldValueNotSupported",
-      ('Unsupported value: %s: supported values: "Exact", "NotOlderThan", ""'):format(checks.quote(match)))
+    add("FieldValueNotSupported", ('Unsupported value: %s: supported values: "Exact", "NotOlderThan", ""'):format(checks.quote(match)))
   end
   if match == "Exact" and version_text == "0" then
-    return invalid("ListOptions", field, "FieldValueForbidden",
-      'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
+    add("FieldValueForbidden", 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
   end
+  return causes[1] and errors.invalid(options_kind "ListOptions", "", causes) or nil
 end
 
--- What a list or watch asks for: { limit, continue, version (nil: unset), match, timeout (seconds, nil: unset), bookmarks }
+-- What a list or watch asks for (is_uncached: of Events, which a server does not keep in its cache):
+-- { limit, continue, version (nil: unset), match, timeout (seconds, nil: unset), bookmarks }
 -- | nil, failure
-function M.list(query, is_watch)
+function M.list(query, is_watch, is_uncached)
   local limit, failure = M.integer(query.limit)
   if not limit then return nil, failure end
   local timeout
   timeout, failure = M.integer(query.timeoutSeconds)
   if not timeout then return nil, failure end
-  if not is_watch then
-    failure = check_match(query.resourceVersionMatch, query.resourceVersion, query.continue)
-    if failure then return nil, failure end
-  elseif query.resourceVersionMatch and query.resourceVersionMatch ~= "" then
-    return nil, invalid("ListOptions", "resourceVersionMatch", "FieldValueForbidden",
-      "Forbidden: resourceVersionMatch is forbidden for watch")
-  end
+  failure = check_match(query.resourceVersionMatch, query.resourceVersion, query.continue, is_watch)
+  if failure then return nil, failure end
   local version, trouble = M.version(query.resourceVersion)
+  if trouble and not is_watch and (limit > 0 or is_uncached) then -- what reads the storage itself has other words than the cache
+    trouble = errors.bad_request("invalid resource version: " .. trouble.message)
+  end
   if trouble then return nil, trouble end
   return { limit = math.max(limit, 0), continue = query.continue ~= "" and query.continue or nil, version = version,
     match = query.resourceVersionMatch ~= "" and query.resourceVersionMatch or nil, timeout = query.timeoutSeconds and timeout or nil,

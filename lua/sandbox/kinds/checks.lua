@@ -30,7 +30,7 @@ end
 
 -- A map of strings as Go's %#v: map[string]string{"a":"b"}.
 function M.go_map(map)
-  if not map or next(map) == nil then return "map[string]string(nil)" end
+  if not map then return "map[string]string(nil)" end
   local parts = {}
   for key in pairs(map) do parts[#parts + 1] = key end
   table.sort(parts)

@@ -59,7 +59,8 @@ local KINDS = { { "exec", check_exec }, { "httpGet", check_get }, { "tcpSocket",
 
 local function check_action(errs, path, action)
   local count = 0
-  for _, row in ipairs(KINDS) do
+  for i = 1, #KINDS do
+    local row = KINDS[i]
     local one = action[row[1]]
     if one then
       if count > 0 then checks.forbidden(errs, path .. "." .. row[1], "may not specify more than 1 handler type")
@@ -74,7 +75,10 @@ local NUMBERS = { "initialDelaySeconds", "timeoutSeconds", "periodSeconds", "suc
 
 local function check_probe(errs, path, probe)
   check_action(errs, path, probe)
-  for _, name in ipairs(NUMBERS) do checks.not_negative(errs, path, name, probe[name]) end
+  for i = 1, #NUMBERS do
+    local number = probe[NUMBERS[i]]
+    if number and number < 0 then checks.not_negative(errs, path, NUMBERS[i], number) end
+  end
 end
 
 -- One that decides over life: once is enough.

@@ -4,6 +4,7 @@
 local checks = require "sandbox.kinds.checks"
 local containers = require "sandbox.kinds.containers"
 local resources = require "sandbox.kinds.resources"
+local service_checks = require "sandbox.kinds.service_checks"
 local scheduling = require "sandbox.kinds.scheduling"
 local volumes = require "sandbox.kinds.volumes"
 
@@ -86,6 +87,13 @@ local function check_deadline(errs, path, seconds)
   end
 end
 
+local function check_host_aliases(errs, path, list)
+  for _, one in ipairs(list or {}) do -- the server names the field, not the item
+    if not service_checks.is_ip(one.ip or "") then checks.invalid(errs, path .. ".ip", one.ip or "", "must be valid IP address") end
+    for _, name in ipairs(one.hostnames or {}) do checks.report(errs, path .. ".hostnames", name, checks.dns_subdomain(name)) end
+  end
+end
+
 local function check_names(errs, path, spec)
   check_name(errs, path, "serviceAccountName", spec.serviceAccountName, checks.dns_subdomain)
   check_name(errs, path, "nodeName", spec.nodeName, checks.dns_subdomain)
@@ -93,6 +101,7 @@ local function check_names(errs, path, spec)
   check_name(errs, path, "hostname", spec.hostname, checks.dns_label)
   check_name(errs, path, "subdomain", spec.subdomain, checks.dns_label)
   if spec.tolerations then scheduling.check_tolerations(errs, path .. ".tolerations", spec.tolerations) end
+  check_host_aliases(errs, path .. ".hostAliases", spec.hostAliases)
   check_name(errs, path, "priorityClassName", spec.priorityClassName, checks.dns_subdomain)
   check_name(errs, path, "runtimeClassName", spec.runtimeClassName, checks.dns_subdomain)
   if spec.preemptionPolicy then check_word(errs, path, "preemptionPolicy", spec.preemptionPolicy, PREEMPTION) end

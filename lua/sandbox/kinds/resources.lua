@@ -63,7 +63,16 @@ function M.check_amount(errs, path, name, amount)
   end
 end
 
+-- Are these cpu, memory and storage, none negative? Then there is nothing to say of each.
+local function is_usual(list)
+  for name, amount in next, list do
+    if not CONTAINER[name] or amount:byte() == 45 then return false end
+  end
+  return true
+end
+
 local function check_list(errs, path, list)
+  if is_usual(list) then return list.cpu ~= nil or list.memory ~= nil, false end
   local compute, huge = false, false
   for _, name in ipairs(checks.sorted_keys(list)) do
     local usual = CONTAINER[name]
@@ -75,7 +84,17 @@ local function check_list(errs, path, list)
   return compute, huge
 end
 
+-- Is what is requested exactly what is limited, or not limited at all?
+local function is_within(requests, limits)
+  for name, request in next, requests do
+    local limit = limits[name]
+    if not CONTAINER[name] or limit and limit ~= request then return false end
+  end
+  return true
+end
+
 local function check_against_limits(errs, path, requests, limits)
+  if is_within(requests, limits) then return end
   for _, name in ipairs(checks.sorted_keys(requests)) do
     local request, limit = requests[name], limits[name]
     if limit then

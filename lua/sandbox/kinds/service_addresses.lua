@@ -93,10 +93,10 @@ local function give_ports(spec, w)
 end
 
 -- Fill in what is missing. In place on object.spec; ports are replaced, not changed.
-function M.allocate(object, w)
+function M.allocate(object, w, is_dry_run)
   local spec = object.spec
   if spec.type == "ExternalName" then return end
-  if (spec.clusterIP or "") == "" and not (spec.clusterIPs and spec.clusterIPs[1]) and spec.ports and spec.ports[1] then
+  if not is_dry_run and (spec.clusterIP or "") == "" and not (spec.clusterIPs and spec.clusterIPs[1]) and spec.ports and spec.ports[1] then
     spec.clusterIP = free_ip(w)
     spec.clusterIPs = json.array { spec.clusterIP }
   end

@@ -125,7 +125,7 @@ function strategy.check(errs, object, w, old, options)
   if #errs == before then service_checks.check_traffic_type(errs, object.spec) end
   if errs[1] or not w then return end
   if not (options and options.dry_run) then addresses.check(errs, object, old, w) end
-  if not errs[1] and not (options and options.dry_run) then addresses.allocate(object, w) end
+  if not errs[1] then addresses.allocate(object, w, options and options.dry_run) end
 end
 
 function strategy.validate_create(object, w, options)

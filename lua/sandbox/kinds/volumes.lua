@@ -14,6 +14,9 @@ local SOURCES = { "emptyDir", "hostPath", "gitRepo", "gcePersistentDisk", "awsEl
   "flocker", "persistentVolumeClaim", "rbd", "cinder", "cephfs", "quobyte", "downwardAPI", "fc", "flexVolume", "configMap", "azureFile",
   "vsphereVolume", "photonPersistentDisk", "portworxVolume", "azureDisk", "storageos", "projected", "scaleIO", "csi", "ephemeral" }
 
+local IS_SOURCE = {}
+for _, name in ipairs(SOURCES) do IS_SOURCE[name] = true end
+
 local function default_mode(source)
   if source and source.defaultMode == nil then source.defaultMode = USUAL_MODE end
 end
@@ -34,8 +37,8 @@ local function default_projected(projected)
 end
 
 local function has_source(volume)
-  for _, name in ipairs(SOURCES) do
-    if volume[name] then return true end
+  for name, source in next, volume do
+    if source and IS_SOURCE[name] then return true end
   end
 end
 
@@ -200,7 +203,24 @@ local CHECKS = {
   csi = function(errs, path, source) need(errs, path, source, "driver") end,
 }
 
+-- The one source of a volume, if there is but one: the usual case.
+local function only_source(volume)
+  local found
+  for name, value in next, volume do
+    if name ~= "name" and value then
+      if found or not IS_SOURCE[name] then return nil end
+      found = name
+    end
+  end
+  return found
+end
+
 local function check_source(errs, path, volume)
+  local only = only_source(volume)
+  if only then
+    if CHECKS[only] then CHECKS[only](errs, checks.below(path, only), volume[only]) end
+    return
+  end
   local count = 0
   for _, name in ipairs(SOURCES) do
     local source = volume[name]

@@ -56,7 +56,7 @@ local function check_selector(errs, object, path)
   if value ~= nil and type(value) ~= "string" then
     why = ("%s is of the type %s, expected string"):format(gotext.plain(value), gotext.type_name(value))
   end
-  if why then checks.invalid(errs, path, value == nil and "" or value, path .. " accessor error: " .. why) end
+  if why then checks.invalid(errs, path, "", path .. " accessor error: " .. why) end
 end
 
 -- ---- scale

@@ -214,4 +214,8 @@ function M.check(node, value)
   error(result, 0)
 end
 
+-- The same of a JSON text: nil for what is not as usual (malformed, of a wrong type, or only rare), which json.decode and check then
+-- tell apart. A sixth of their cost; typed.decode is in C.
+function M.text(node, text) return typed.decode(node, text, canonical) end
+
 return M

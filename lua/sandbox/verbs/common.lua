@@ -40,18 +40,21 @@ local STORED_AS = { services = "services/specs", endpoints = "services/endpoints
   ["ingresses.networking.k8s.io"] = "ingress" }
 
 -- A precondition that the storage finds broken, in its words. what: "UID" or "ResourceVersion".
-function M.broken_precondition(kind, namespace, name, what, wanted, found)
+function M.broken_precondition(kind, namespace, name, what, wanted, found, is_dry)
   local place = STORED_AS[kind.id] or (kind.crd or kind.group == "apiextensions.k8s.io") and kind.group .. "/" .. kind.plural or kind.plural
-  return errors.conflict(kind, name, ("StorageError: invalid object, Code: 4, Key: /registry/%s%s/%s, ResourceVersion: 0, "
+  return errors.conflict(kind, name, ("StorageError: invalid object, Code: 4, Key: %s/%s%s/%s, ResourceVersion: 0, "
     .. "AdditionalErrorMsg: Precondition failed: %s in precondition: %s, %s in object meta: %s")
-    :format(place, kind.namespaced and "/" .. namespace or "", name, what, wanted, what, found))
+    :format(is_dry and "" or "/registry", place, kind.namespaced and "/" .. namespace or "", name, what, wanted, what, found))
 end
 
--- An object as its kind has it, defaults set, sharing nothing with the input. -> object | nil, text
-function M.clean(kind, object)
+-- An object as its kind has it, defaults set, sharing nothing with the input. is_ours: it is decoded by its kind's schema
+-- already, and becomes the result. -> object | nil, text
+function M.clean(kind, object, is_ours)
   local strategy = kind.strategy or {}
   local new, why
-  if strategy.decode then
+  if is_ours then
+    new = object
+  elseif strategy.decode then
     new, why = strategy.decode(object)
   elseif kind.schema and not kind.crd then
     new, why = require("sandbox.schema.decode").check(kind.schema, object)
@@ -81,6 +84,10 @@ function M.scope(kind, namespace) return kind.namespaced and namespace or "" end
 local PACKAGES = { [""] = "core", ["admissionregistration.k8s.io"] = "admissionregistration", ["apiextensions.k8s.io"] = "apiextensions",
   ["coordination.k8s.io"] = "coordination", ["networking.k8s.io"] = "networking", ["scheduling.k8s.io"] = "scheduling" }
 
+-- Types that belong to every group.
+local EVERYWHERE = { CreateOptions = true, DeleteOptions = true, GetOptions = true, ListOptions = true, PatchOptions = true, UpdateOptions = true,
+  WatchEvent = true }
+
 -- What is wrong with a built-in object's type, or nil. Absent is right.
 function M.type_trouble(w, kind, object)
   local wanted = M.api_version(kind)
@@ -91,8 +98,8 @@ function M.type_trouble(w, kind, object)
   version, name = tostring(version), tostring(name)
   local group, short = version:match("^(.+)/([^/]+)$")
   local known = w.registry and w.registry:by_kind(group or "", short or version, name)
-  if known and not known.crd then
-    return ("converting (%s.%s) to (%s.%s): unknown conversion"):format(known.version, name, PACKAGES[kind.group] or kind.group, kind.kind)
+  if known and not known.crd or EVERYWHERE[name] and (version == wanted or version == "v1") then
+    return ("converting (%s.%s) to (%s.%s): unknown conversion"):format(known and known.version or short or version, name, PACKAGES[kind.group] or kind.group, kind.kind)
   end
   return ('no kind %q is registered for version %q in scheme "pkg/api/legacyscheme/scheme.go:30"'):format(name, version)
 end
@@ -108,6 +115,7 @@ function M.type_later(kind, object)
     return { manage = errors.internal("Object 'apiVersion' is missing in 'object has no apiVersion field'") }
   end
   local causes = {}
+  if type(name) ~= "string" then name = "" end
   if name ~= kind.kind then
     causes[1] = { field = "kind", type = "FieldValueInvalid", message = ("Invalid value: %q: must be %s"):format(name, kind.kind) }
   end
@@ -116,7 +124,7 @@ function M.type_later(kind, object)
       message = ("Invalid value: %q: must be %s"):format(tostring(version), wanted) }
   end
   local metadata = type(object.metadata) == "table" and object.metadata or {}
-  return { validate = errors.invalid({ kind = tostring(name), group = kind.group },
+  return { validate = errors.invalid({ kind = name, group = kind.group },
     type(metadata.name) == "string" and metadata.name or "", causes) }
 end
 
@@ -149,6 +157,12 @@ function M.check_type(w, kind, object)
 end
 
 -- Metadata
+
+-- The namespace of a request, for check_name; that of a Namespace is its own name.
+function M.path_namespace(kind, namespace, name)
+  if kind.id == "namespaces" then return name end
+  return kind.namespaced and namespace or ""
+end
 
 function M.check_name(metadata, namespace, name)
   local given = metadata.name

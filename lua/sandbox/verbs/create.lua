@@ -63,13 +63,14 @@ local function finish(w, kind, namespace, object, options, later)
   return store(w, kind, object, options)
 end
 
--- Create an object. options: manager, dry_run, admission. -> record | nil, failure
+-- Create an object. options: manager, dry_run, admission, again (a function: `object` is ours and as common.clean would have it; this
+-- reads it afresh). -> record | nil, failure
 local function create(w, kind, namespace, object, options)
   options = options or {}
   if kind.strategy and kind.strategy.refuse_create then return nil, kind.strategy.refuse_create() end
   local failure, later = common.check_type(w, kind, object)
   if failure then return nil, failure end
-  local new, why = common.clean(kind, object)
+  local new, why = common.clean(kind, object, options.again ~= nil)
   if not new then
     return nil, errors.bad_request(('%s in version "%s" cannot be handled as a %s: %s'):format(kind.kind, kind.version, kind.kind, why))
   end

@@ -37,23 +37,36 @@ local function patched(w, kind, name, namespace, record, patch_type, body)
   local clean, why = common.clean(kind, new)
   if not clean then return nil, invalid_patch(kind, new, why) end
   clean.apiVersion, clean.kind = common.api_version(kind), kind.kind
-  failure = common.check_name(clean.metadata, kind.namespaced and namespace or "", name)
+  failure = common.check_name(clean.metadata, common.path_namespace(kind, namespace, name), name)
   if failure then return nil, failure end
   return clean, nil, kind.crd and common.type_later(kind, new) or nil
 end
 
+local function with(source, changes)
+  local copy = {}
+  for key, value in pairs(source) do copy[key] = value end
+  for key, value in pairs(changes) do copy[key] = value end
+  return copy
+end
+
 -- Server-side apply (https://kubernetes.io/docs/reference/using-api/server-side-apply/).
-local function check_configuration(kind, config)
+local function check_configuration(w, kind, config)
   local version = type(config.apiVersion) == "string" and config.apiVersion or ""
   local wanted = common.api_version(kind)
   if version ~= wanted then
     return errors.bad_request(("Incorrect version specified in apply patch. Specified patch version: %s, expected: %s")
       :format(version, wanted))
   end
-  if config.kind ~= kind.kind and not kind.crd then
-    return errors.failure(500, nil, ("failed to merge config: expected objects of the same type, but got %s and %s")
-      :format(tostring(config.kind), kind.kind))
+  if config.kind == kind.kind then return nil end
+  local name = type(config.kind) == "string" and config.kind or ""
+  if kind.crd then
+    return config.kind == "" and errors.internal "Object 'Kind' is missing in 'object has no kind field '" or nil
   end
+  if not w.registry or not w.registry:by_kind(kind.group, kind.version, name) then
+    return errors.failure(500, nil, ("failed to create typed patch object: no corresponding type for %s/%s, Kind=%s")
+      :format(kind.group, kind.version, name))
+  end
+  return errors.failure(500, nil, ("failed to merge config: expected objects of the same type, but got %s and %s"):format(name, kind.kind))
 end
 
 -- Whether an object has fields, outside of metadata, that its clean form has not.
@@ -81,8 +94,10 @@ local function with_fit_metadata(object)
 end
 
 local function applied(w, kind, namespace, name, record, config, options)
-  local failure = check_configuration(kind, config)
+  local failure = check_configuration(w, kind, config)
   if failure then return nil, failure end
+  if kind.crd and config.kind == nil then config = with(config, { kind = kind.kind }) end
+  if config.metadata == json.null then config = with(config, { metadata = {} }) end
   -- The configuration goes in as it came: neither defaults nor what the schema does not know are dropped from what it owns.
   local new, conflicts = common.managed().apply(record and view.object(kind, record), config, options.manager, options.force, kind.schema,
     common.api_version(kind), w:time())
@@ -92,6 +107,7 @@ local function applied(w, kind, namespace, name, record, config, options)
     return nil, errors.conflict(kind, name, ("uid mismatch: the provided object specified uid %s, and no existing object was found")
       :format(uid))
   end
+  local given = new
   if kind.crd then new = with_fit_metadata(new) end
   local clean, why = common.clean(kind, new)
   if not clean then
@@ -99,17 +115,10 @@ local function applied(w, kind, namespace, name, record, config, options)
       .. "Kind=%s: %s"):format(kind.group .. "/" .. kind.version, kind.kind, why))
   end
   clean.apiVersion, clean.kind = common.api_version(kind), kind.kind
-  failure = common.check_name(clean.metadata, kind.namespaced and namespace or "", name)
+  failure = common.check_name(clean.metadata, common.path_namespace(kind, namespace, name), name)
   if failure then return nil, failure end
   if not kind.crd then return clean end
-  return clean, nil, common.type_later(kind, new), loses(new, clean)
-end
-
-local function with(options, changes)
-  local copy = {}
-  for key, value in pairs(options) do copy[key] = value end
-  for key, value in pairs(changes) do copy[key] = value end
-  return copy
+  return clean, nil, common.type_later(kind, new), given ~= new or loses(new, clean)
 end
 
 function M.patch(w, kind, namespace, name, patch_type, body, options)

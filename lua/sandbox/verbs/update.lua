@@ -14,7 +14,7 @@ local M = {}
 -- Try as often as the server does when the object changes under an update.
 local ATTEMPTS = 5
 
--- The registry of Services has an update of its own, which fills nothing in.
+-- The registry of Services has an update of its own, which fills nothing in and looks at the version last.
 local DIRECT = { services = true }
 
 local function check_version(kind, name, metadata, record)
@@ -99,7 +99,10 @@ local function attempt(w, kind, namespace, name, options, produce)
     options = options }
   new, failure = common.mutate(options, review, w)
   if not new then return nil, failure end
-  failure = check_version(kind, name, new.metadata, record) or later and later.validate or prepare(w, kind, namespace, new, live, options)
+  local is_direct = DIRECT[kind.id]
+  failure = not is_direct and check_version(kind, name, new.metadata, record)
+    or later and options.subresource ~= "status" and later.validate -- a status write takes the stored object's type
+    or prepare(w, kind, namespace, new, live, options) or is_direct and check_version(kind, name, new.metadata, record)
   if failure then return nil, failure end
   review.object = new
   failure = common.admit(options, review)
@@ -123,32 +126,32 @@ function M.put(w, kind, namespace, name, options, produce)
 end
 
 -- An update's own precondition: a uid that it names.
-local function check_uid(kind, namespace, name, uid, record)
+local function check_uid(kind, namespace, name, uid, record, is_dry)
   if uid == nil or uid == "" or record and uid == record.uid or DIRECT[kind.id] then return nil end
-  return common.broken_precondition(kind, namespace, name, "UID", uid, record and record.uid or "")
+  return common.broken_precondition(kind, namespace, name, "UID", uid, record and record.uid or "", is_dry)
 end
 
--- Write an object in place of the stored one. options: subresource, manager, dry_run, admission.
+-- Write an object in place of the stored one. options: subresource, manager, dry_run, admission, again (see create).
 function M.update(w, kind, namespace, name, object, options)
   options = options or {}
   local failure, later = common.check_type(w, kind, object)
   if failure then return nil, failure end
-  local first, why = common.clean(kind, object)
+  local first, why = common.clean(kind, object, options.again ~= nil)
   if not first then
     return nil, errors.bad_request(('%s in version "%s" cannot be handled as a %s: %s'):format(kind.kind, kind.version, kind.kind, why))
   end
   first.apiVersion, first.kind = common.api_version(kind), kind.kind
   common.drop_twins(first.metadata)
-  failure = common.check_name(first.metadata, kind.namespaced and namespace or "", name)
+  failure = common.check_name(first.metadata, common.path_namespace(kind, namespace, name), name)
   if failure then return nil, failure end
   local uid = first.metadata.uid
   return M.put(w, kind, namespace, name, options, function(record)
-    local refused = check_uid(kind, namespace, name, uid, record)
+    local refused = check_uid(kind, namespace, name, uid, record, options.dry_run)
     if refused then return nil, refused end
     local new = first
     first = nil
     if not new then -- a second attempt: the first one's object was ours to change
-      new = common.clean(kind, object)
+      new = common.clean(kind, options.again and options.again() or object, options.again ~= nil)
       new.apiVersion, new.kind = common.api_version(kind), kind.kind
     end
     return new, nil, later

@@ -112,11 +112,20 @@ steps.lose = with_deployment(function(_, name)
   end }
 end)
 
+-- What tells pods apart that does not differ from backend to backend: whether it serves, and its image.
+local function rank(pod)
+  local ready = "2"
+  for _, c in ipairs(pod.status.conditions or {}) do
+    if c.type == "Ready" and c.status == "True" then ready = "1" end
+  end
+  return ready .. pod.spec.containers[1].image
+end
+
 -- One is taken out of the selector: it is let go of, and another made.
 steps.release = with_deployment(function(_, name)
   return { words = "relabel a pod of " .. name, run = function(api, namespace)
     local pods = api:list("Pod", namespace, "app=" .. name)
-    table.sort(pods, function(a, b) return a.metadata.creationTimestamp .. a.metadata.name < b.metadata.creationTimestamp .. b.metadata.name end)
+    table.sort(pods, function(x, y) return rank(x) < rank(y) end)
     if pods[1] then api:patch("Pod", namespace, pods[1].metadata.name, "merge", { metadata = { labels = { app = "released" } } }) end
   end }
 end)

@@ -71,21 +71,23 @@ end
 -- is tried until a moment, and by which steps replicas moved, is nobody's promise (ReplicaFailure says that a create fails).
 local TOLD = { ScalingReplicaSet = true, FailedScheduling = true, DeploymentRollback = true }
 
+-- Second result: whether some were put together into one, which shows only the last of them.
 local function events(list, rename)
-  local out = {}
+  local out, combined = {}, false
   for _, e in ipairs(list) do
     -- that a pod went before it was scheduled is a race on both sides
     if TOLD[e.reason] and not e.message:find("skip schedule deleting pod", 1, true) then
       local text = ("%s %s %s: %s"):format(e.type, e.reason, e.involvedObject.kind, rename(e.message or ""))
+      if text:find("combined from similar events", 1, true) then combined = true end
       text = text:gsub("%(combined from similar events%): ", "")
       if e.reason == "ScalingReplicaSet" then text = text:gsub(" to %d+$", "") end
       out[text] = true
     end
   end
-  return out
+  return out, combined
 end
 
--- (waits) The summary of a namespace. memory: a table of the caller's, one for each backend and namespace.
+-- (waits) The summary of a namespace, and whether its Events are not whole. memory: a table of the caller's, one for each backend and namespace.
 function M.of(api, namespace, memory)
   local sets = api:list("ReplicaSet", namespace)
   local rename = renamer(sets, memory)
@@ -103,8 +105,16 @@ function M.of(api, namespace, memory)
     local state = pod_state(pod, rename)
     out.pods[state] = (out.pods[state] or 0) + 1
   end
-  out.events = events(api:list("Event", namespace), rename)
-  return out
+  local combined
+  out.events, combined = events(api:list("Event", namespace), rename)
+  return out, combined
+end
+
+-- Take the steps of rollouts out of a summary: some of them are not told any more.
+function M.without_steps(summary)
+  for text in pairs(summary.events) do
+    if text:find("ScalingReplicaSet", 1, true) then summary.events[text] = nil end
+  end
 end
 
 return M

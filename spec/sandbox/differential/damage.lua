@@ -73,6 +73,8 @@ function ways.kind(s, r)
   if not body(r) or json.is_array(body(r)) then return false end
   local field, value = table.unpack(s:pick { { "kind", "Other" }, { "apiVersion", "v2" }, { "apiVersion", "apps/v1" }, { "kind", "" }, { "kind", json.null },
     { "apiVersion", json.null }, { "kind", "ConfigMap" } })
+  if field == "kind" and value == "ConfigMap" and r.verb == "apply" or type(body(r).metadata) == "table" and body(r).metadata.generateName then return false end
+  if r.kind == "Gadget" and r.verb == "apply" then return false end
   if r.change then r.change[field] = value else r.body[field] = value ~= json.null and value or nil end
   return true
 end
@@ -120,6 +122,7 @@ function ways.method(s, r)
   if r.watch then return false end
   local method = s:pick { "PUT", "POST", "DELETE", "GET", "OPTIONS", "HEAD", "PATCH" }
   if method == r.method or method == "DELETE" or method == "HEAD" then return false end
+  if method == "GET" and r.verb == "create" then return false end -- a list, of other sequences' objects too
   r.method, r.key = method, nil
   return true
 end

@@ -249,7 +249,7 @@ end
 
 function M.Node(s)
   local spec = {}
-  if s:chance(40) then spec.unschedulable = s:chance(50) end
+  if s:chance(30) then spec.unschedulable = true end
   if s:chance(40) then spec.taints = list({ key = "gpu", value = s:pick { "yes", "no" }, effect = s:pick { "NoSchedule", "NoExecute" } }) end
   return { spec = spec }
 end

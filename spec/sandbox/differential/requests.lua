@@ -124,7 +124,7 @@ end
 function verbs.list(self)
   local s = self.s
   local t = self:target()
-  local all = t.kind.cluster or s:chance(12)
+  local all = t.kind.cluster or s:chance(8)
   if all then t.ns = "" end
   local r = request("list", "GET", t, { path = url(t, nil, true), key = json.null })
   r.key = nil
@@ -166,7 +166,7 @@ function verbs.watch(self)
     r.unordered = true
   end
   r.settle = true
-  if s:chance(10) and M.tables then r.accept = TABLE end
+  if s:chance(10) and M.tables and not r.unordered then r.accept = TABLE end
   return r
 end
 

@@ -2,6 +2,7 @@
 -- again, as shrinking does.
 
 local include = require "include"
+local kinds = include "spec/sandbox/differential/kinds.lua"
 local compare = include "spec/sandbox/differential/compare.lua"
 local random = include "spec/sandbox/differential/random.lua"
 local requests = include "spec/sandbox/differential/requests.lua"
@@ -49,6 +50,18 @@ local function note(there, r, answer)
   end
 end
 
+-- (waits) Leave little behind on the real server: lists over all namespaces look through what every sequence left. What has
+-- finalizers stays.
+local function tidy(side)
+  if not side.server.settle then return end
+  for key, object in pairs(side.seen) do
+    local kind = kinds.by_kind[key:match("^[^/]+")]
+    if object.metadata.name and kind.kind ~= "Namespace" then
+      side.server.send { method = "DELETE", path = kinds.url(kind, object.metadata.namespace, object.metadata.name), query = { gracePeriodSeconds = "0" } }
+    end
+  end
+end
+
 -- (waits) pair = { first server, second server }, prefixes, and either a seed or a list of requests.
 -- { requests=, failure = {at=, request=, found=, sandbox=, real=} | nil, succeeded= }
 function M.run(pair, prefixes, seed, list)
@@ -88,9 +101,11 @@ function M.run(pair, prefixes, seed, list)
     end
     if found then
       result.failure = { at = i, request = r, found = found, first = in_a, second = in_b, signature = compare.signature(r, found) }
-      return result
+      break
     end
   end
+  tidy(b)
+  if a.server == b.server then tidy(a) end
   return result
 end
 

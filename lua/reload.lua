@@ -1,0 +1,240 @@
+-- Policies and settings are edited while the operator runs: a save is tried, and then it is live, or refused while
+-- the policies before it go on.
+--
+-- Whatever tells of a save (the folder, the settings file, SIGHUP) makes one candidate from what is read now
+-- (reload/candidate.lua). There is one at a time: a newer save drops the one under way. What passes every step is
+-- swapped in between two calls of a policy (controller:swap), every object is queued for it, and it is on trial
+-- (reload/trial.lua) with the last good ones kept beside it, states, watches and all: going back is another swap, at once, and
+-- never reads the folder. The trial over, the old ones are let go.
+
+local candidate = require "reload.candidate"
+local policies = require "policies"
+local trial = require "reload.trial"
+local verdict = require "reload.verdict"
+
+local M = {}
+M.__index = M
+
+local TRIAL_SECONDS = 600 -- every object is decided once more in this time
+local STEADY_SECONDS = 1
+local AGAIN_SECONDS = 0.05
+
+-- The module of this name, if there is one: other parts of moonphase that a candidate is shown to.
+local function optional(name)
+  local ok, module = pcall(require, name)
+  if ok then return module end
+  if not tostring(module):find("there is no module", 1, true) then error(module, 0) end
+end
+
+local function hooks_of(options)
+  local lint = optional "lint"
+  return options.hooks or { lint = lint and lint.check, check = options.check }
+end
+
+-- options: {controller, dir (nil: the built-in policies), settings_path (nil: none), files (what the live ones were loaded from), check
+-- (candidate.lua says what), hooks = {lint, check} in place of ours, trial_seconds, on_verdict = function(refusal or nil, words)}
+function M.new(options)
+  local world = options.controller
+  local self = setmetatable({ world = world, dir = options.dir, settings_path = options.settings_path, hooks = hooks_of(options),
+    metrics = verdict.metrics(), trial_seconds = options.trial_seconds or TRIAL_SECONDS, on_verdict = options.on_verdict,
+    watching = {}, since = verdict.now(), passed = {} }, M)
+  self.metrics.info:set(1, world.digest)
+  return self
+end
+
+-- ---------------------------------------------------------------- what is there to read
+
+-- {files, settings, digest}; nil and a refusal.
+local function read(self)
+  local files, why = policies.files(self.dir)
+  if not files then return nil, { step = "read", text = why } end
+  local settings, trouble = policies.settings(files, self.settings_path)
+  if not settings then return nil, { step = "settings", text = trouble } end
+  return { files = files, settings = settings, files_digest = digest.sha256(json.encode(files)),
+    digest = digest.sha256(json.encode { files, settings }):sub(1, 16) }
+end
+
+-- ---------------------------------------------------------------- the live ones and those before
+
+local function standing(world)
+  return { generation = world.generation, declaration = world.declaration, settings = world.settings, set = world.set, digest = world.digest }
+end
+
+-- Let go of policies that decide no more: of their watches stays what others have.
+local function let_go(self, side)
+  if not side then return end
+  side.set:stop_but(self.world.set, self.last_good and self.last_good.set)
+  if side.generation ~= self.world.generation and not (self.last_good and self.last_good.generation == side.generation) then
+    side.generation:close()
+  end
+end
+
+local function end_trial(self)
+  if self.trial_task then self.trial_task:cancel() end
+  self.trial_task, self.world.trial = nil, nil
+end
+
+-- Swap `side` in and have every object decided again.
+local function swap(self, side, first_key)
+  local world, began = self.world, loop.now()
+  self.metrics.info:set(0, world.digest)
+  world:swap(side)
+  self.metrics.info:set(1, world.digest)
+  self.since = verdict.now()
+  world:await_late()
+  if first_key then world:add(first_key) end
+  loop.spawn(function()
+    world:decide_all()
+    self.metrics.swap:observe(loop.now() - began)
+  end)
+end
+
+local function prove(self)
+  local world = self.world
+  loop.sleep(self.trial_seconds)
+  while world.rollout:is_busy() do loop.sleep(STEADY_SECONDS) end
+  local old = self.last_good
+  self.last_good, world.trial, self.trial_task = nil, nil, nil
+  let_go(self, old)
+  log.info("the policies have proven themselves; the ones before are let go", { policy = world.digest })
+end
+
+local function tell(self, refusal, result, words)
+  self.metrics.total:add(1, result)
+  self.refused, self.words = refusal, words
+  self.metrics.refused:set(refusal and 1 or 0)
+  if self.on_verdict then self.on_verdict(refusal, words) end
+end
+
+-- Back to the last good ones, now. What the folder holds is refused from here on.
+local function go_back(self, refusal)
+  local world, bad = self.world, standing(self.world)
+  local good = self.last_good
+  if self.building then self.building:cancel() end -- it was tried beside what goes now
+  end_trial(self)
+  self.last_good = nil
+  swap(self, good, refusal.object)
+  loop.spawn(let_go, self, bad) -- not from inside of what calls us
+  refusal.step = "trial"
+  local told = verdict.refusal(refusal, bad.digest)
+  log.error("the new policies are taken back: the last good ones decide again", verdict.fields(told, world.digest))
+  tell(self, told, "went back")
+  if self.again then self:request("a save that came before") end
+end
+
+local function go_live(self, c)
+  local world, before = self.world, standing(self.world)
+  local tried_before = self.last_good -- not proven themselves: what is good is what was before them
+  end_trial(self)
+  self.last_good = tried_before or before
+  c.taken = true
+  swap(self, c)
+  if tried_before then loop.spawn(let_go, self, before) end
+  world.trial = trial.new(world, self.last_good, { deletions = c.rules.deletions, back = function(refusal) go_back(self, refusal) end })
+  self.trial_task = loop.spawn(prove, self)
+end
+
+-- ---------------------------------------------------------------- one candidate
+
+local function words_of(c)
+  local words, said = {}, c.said
+  for _, step in ipairs(candidate.STEPS) do
+    if said[step[1]] then words[#words + 1] = step[1] .. ": " .. said[step[1]] end
+  end
+  return table.concat(words, "; ")
+end
+
+local function refuse(self, refusal, digest)
+  local told = verdict.refusal(refusal, digest)
+  log.error("policies refused: the ones before them go on", verdict.fields(told, self.world.digest))
+  tell(self, told, "refused")
+end
+
+local function take(self, c, cause)
+  local world, was = self.world, self.world.digest
+  local seconds = c:seconds()
+  self.metrics.seconds:observe(seconds)
+  if c:is_same() then
+    log.info("policies and settings decide as before", { policy = was, cause = cause, specs = c.said.specs })
+    return tell(self, nil, "unchanged", "nothing changed")
+  end
+  go_live(self, c)
+  log.info("policies reloaded", { policy = world.digest, was = was, cause = cause, seconds = seconds, objects = c.result.objects,
+    restarts = c.result.restarts, failing = c.result.erring > 0 and c.result.erring or nil, deletions = #c.result.deletions > 0 and #c.result.deletions or nil,
+    specs = c.said.specs, check = c.said.check, lint = c.said.lint, watches = c.said.watches })
+  tell(self, nil, "swapped", words_of(c))
+end
+
+-- (waits) What is there now, tried.
+local function try(self, cause)
+  local found, refusal = read(self)
+  if not found then return refuse(self, refusal) end
+  if found.digest == self.digest and not self.refused and not self.world:refusal() then
+    if cause ~= "start" then log.info("policies and settings are as they were", { policy = self.world.digest, cause = cause }) end
+    return
+  end
+  loop.sleep(0)
+  local c <close> = candidate.new { world = self.world, files = found.files, settings = found.settings, name = self.dir or "built-in policies",
+    digest = found.digest, specs_known = self.dir == nil or self.passed[found.files_digest], hooks = self.hooks }
+  local ok, why = c:try()
+  local present = read(self)
+  if not present or present.digest ~= found.digest then -- half of a save was read, or a new one came
+    self.metrics.total:add(1, "superseded")
+    loop.sleep(AGAIN_SECONDS)
+    return try(self, cause)
+  end
+  if not ok then return refuse(self, why, found.digest) end
+  self.passed = { [found.files_digest] = true }
+  take(self, c, cause)
+  self.digest = found.digest
+end
+
+-- Try what is there now; a candidate under way is dropped for it. cause: for people.
+function M:request(cause)
+  if self.stopped then return end
+  if self.building and not self.building:done() then
+    self.building:cancel()
+    self.metrics.total:add(1, "superseded")
+  end
+  self.again = true
+  self.building = loop.spawn(function()
+    while not (self.world.ready or self.stopped) do loop.sleep(AGAIN_SECONDS) end
+    local ok, why = pcall(try, self, cause)
+    self.again = false
+    if not ok then refuse(self, { step = "reload", text = "an error of moonphase itself: " .. tostring(why) }) end
+  end)
+end
+
+-- ---------------------------------------------------------------- from outside
+
+-- Watch the folder and the settings file from now on, and look once at what changed since they were read.
+function M:start()
+  for _, path in pairs { self.dir or false, self.settings_path or false } do
+    local watch, why
+    if path then watch, why = loop.watch_path(path, function() self:request("a change of " .. path) end) end
+    if watch then self.watching[#self.watching + 1] = watch end
+    if why then log.warn("edits are not seen by themselves: send SIGHUP after one", { why = why }) end
+  end
+  local found = read(self)
+  self.digest = found and self:is_live(found) and found.digest or nil
+  if not self.digest then self:request "a change at the start" end
+end
+
+-- Whether what was read is what decides now.
+function M:is_live(found)
+  return json.equal(found.settings, self.world.settings) and policies.digest_of(found.files) == self.world.generation.digest
+end
+
+-- Lines for /readyz?verbose.
+function M:lines()
+  return verdict.lines({ digest = self.world.digest, since = self.since }, self.refused, self.words)
+end
+
+function M:stop()
+  self.stopped = true
+  for _, watch in ipairs(self.watching) do watch:close() end
+  if self.building then self.building:cancel() end
+  end_trial(self)
+end
+
+return M

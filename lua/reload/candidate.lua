@@ -1,0 +1,189 @@
+-- One candidate: what a save became, on its way to the swap, step by step.
+--
+-- Steps are a table: each is named in verdicts and metrics, answers true and what people may read about it, or nil and a
+-- refusal {text=, failure= (a PolicyError), object=}. They wait; nothing in them takes a turn of the loop for long: loading
+-- and specs are a worker thread's, decisions go in slices. Specs begin when the files are linted and are waited for
+-- at the end, so that they and the decisions go on side by side. A candidate that is dropped on the way (a newer save came) leaves
+-- nothing behind: it is a to-be-closed value.
+
+local access = require "reload.access"
+local contract = require "contract"
+local guard = require "guard"
+local paper = require "reload.paper"
+local policies = require "policies"
+local specs = require "specs"
+local watches = require "watches"
+
+local M = {}
+local Candidate = {}
+Candidate.__index = Candidate
+
+local SYNC_SECONDS = 30
+local INPUT_SECONDS = 2
+local BOX_SECONDS = 2
+
+-- ---------------------------------------------------------------- settings.reload
+
+-- "2s", "500ms", "0" or "full": seconds, or nil for no limit. Then a sentence if it is none of these.
+local function time_box(text)
+  if text == "full" then return nil end
+  if text == nil then return BOX_SECONDS end
+  local number, unit = tostring(text):match("^(%d+%.?%d*)(m?s?)$")
+  if not number or unit == "m" then return nil, "reload.check must be a time such as 2s, or full; it is " .. tostring(text) end
+  return tonumber(number) / (unit == "ms" and 1000 or 1)
+end
+
+-- What the settings allow of a reload: {seconds (nil: all), deletions}; nil and a sentence.
+function M.rules(settings)
+  local said = settings.reload
+  if said == nil or said == json.null then said = {} end
+  if type(said) ~= "table" then return nil, "reload must be a map of names to values" end
+  local seconds, wrong = time_box(said.check)
+  if wrong then return nil, wrong end
+  local deletions = said.deletions == nil and 0 or math.tointeger(tonumber(said.deletions))
+  if not deletions or deletions < 0 then return nil, "reload.deletions must be a whole number from 0 on" end
+  return { seconds = seconds, deletions = deletions }
+end
+
+-- ---------------------------------------------------------------- steps
+
+local function refuse_failure(failure)
+  return nil, { failure = failure, text = guard.sentence(failure) }
+end
+
+local function load(c)
+  local rules, wrong = M.rules(c.settings)
+  if not rules then return nil, { text = "a setting is wrong: " .. wrong } end
+  c.rules = rules
+  local generation, failure = policies.generation(c.files, c.name, true)
+  if not generation then return refuse_failure(failure) end
+  c.generation = generation
+  local declaration, why = contract.declaration(generation, c.world.module)
+  if not declaration then return nil, { text = why } end
+  local world = c.world
+  if not json.equal(declaration.kind, world.declaration.kind) or declaration.label ~= world.label then
+    return nil, { text = "the controller's kind or label is another one: that cannot change while it runs; start moonphase again" }
+  end
+  c.declaration = declaration
+  return true
+end
+
+-- lint(files) -> findings {{file=, line=, text=, severity= ("warning": told, no refusal)}...}, where there is such a module.
+local function lint(c)
+  if not c.hooks.lint then return true, "none" end
+  local warnings = 0
+  for _, finding in ipairs(c.hooks.lint(c.files, c.settings)) do
+    if finding.severity ~= "warning" then
+      return refuse_failure { outcome = "lint", text = finding.text or finding.message, file = finding.file, line = finding.line, source = finding.source,
+        path = finding.path }
+    end
+    warnings = warnings + 1
+  end
+  return true, ("%d warnings"):format(warnings)
+end
+
+-- The same files need no second look: specs see nothing of the settings.
+local function begin_specs(c)
+  if #specs.names(c.files) == 0 or c.specs_known then return true end
+  c.specs_task = loop.spawn(specs.run, c.files, c.name)
+  return true
+end
+
+local function sync(c)
+  local set = watches.start(c.world, c.declaration, c.settings, c.world.set)
+  c.set = set
+  if #set.new == 0 then return true, "no new" end
+  local trouble = access.trouble(c.world.cluster, set.new)
+  if trouble then return nil, { text = trouble } end
+  local deadline = loop.now() + SYNC_SECONDS
+  while not set:synced() do
+    if loop.now() > deadline then
+      return nil, { text = ("a new watch is not complete after %d s: %s"):format(SYNC_SECONDS, set:trouble() or "no answer came") }
+    end
+    loop.sleep(0.01)
+  end
+  set:wait_for_inputs(INPUT_SECONDS)
+  return true, ("%d new"):format(#set.new)
+end
+
+local function decide(c)
+  local result, refusal = paper.decide_all(c.world, c, c.rules.deletions)
+  if not result then return nil, refusal end
+  c.result = result
+  return true, ("%d objects, %d models to restart"):format(result.objects, result.restarts)
+end
+
+local function end_specs(c)
+  if not c.specs_task then return true, c.specs_known and "as before" or "none" end
+  local ok, outcome = c.specs_task:join()
+  if not ok then return nil, { text = "the specs could not be run: " .. tostring(outcome) } end
+  local first = outcome.failed[1]
+  if not first then return true, ("%d passed"):format(outcome.count) end
+  local where = first.test and ("%s: %s: "):format(first.file, first.test) or ""
+  local others = #outcome.failed > 1 and (" (and %d more)"):format(#outcome.failed - 1) or ""
+  return nil, { failure = first.failure, text = where .. guard.sentence(first.failure) .. others }
+end
+
+-- check(files, settings, seconds or nil for all) -> {complete=bool, states=, text=}, or nil and a refusal; waits.
+local function check(c)
+  local seconds = c.rules.seconds
+  if not c.hooks.check or seconds == 0 then return true, "not run" end
+  local result, refusal = c.hooks.check(c.files, c.settings, seconds)
+  if not result then return nil, refusal end
+  if not result.complete and not seconds then
+    return nil, { text = "reload.check is full, and check did not come to an end: " .. tostring(result.text or "") }
+  end
+  return true, result.text or ("%s, %d states"):format(result.complete and "complete" or "not complete", result.states or 0)
+end
+
+-- In order. Specs run beside the steps after them.
+M.STEPS = {
+  { "load", load },
+  { "lint", lint },
+  { "specs begin", begin_specs },
+  { "watches", sync },
+  { "decisions", decide },
+  { "specs", end_specs },
+  { "check", check },
+}
+
+-- ---------------------------------------------------------------- the candidate
+
+-- options: {world (the controller), files, settings, name, digest (of what was read), specs_known (these files' specs passed already),
+-- hooks {lint, check}}
+function M.new(options)
+  return setmetatable({ world = options.world, files = options.files, settings = options.settings, name = options.name,
+    digest = options.digest, specs_known = options.specs_known, hooks = options.hooks, began = loop.now(), said = {} }, Candidate)
+end
+
+-- (waits) All steps: true, or nil and a refusal with the `step`.
+function Candidate:try()
+  for _, step in ipairs(M.STEPS) do
+    local ok, words = step[2](self)
+    if not ok then
+      words.step = step[1]
+      return nil, words
+    end
+    if words then self.said[step[1]] = words end
+  end
+  return true
+end
+
+-- Whether it would decide as the live ones do.
+function Candidate:is_same()
+  return self.generation.digest == self.world.generation.digest and json.equal(self.settings, self.world.settings)
+end
+
+function Candidate:seconds()
+  return math.floor((loop.now() - self.began) * 1000 + 0.5) / 1000
+end
+
+-- Unless it was swapped in, nothing of it stays.
+function Candidate:__close()
+  if self.specs_task then self.specs_task:cancel() end
+  if self.taken then return end
+  if self.generation then self.generation:close() end
+  if self.set then self.set:stop_but(self.world.set) end
+end
+
+return M

@@ -1,0 +1,146 @@
+-- The specs of a policies folder: which there are, and the generations that run them.
+--
+-- A spec runs in the production sandbox with production limits. `moonphase test` runs one spec file after another and tells
+-- of each test; a reload wants one answer while the operator goes on, so it has all tests made on worker threads
+-- (generation:call_apart), in two halves, and the loop only waits.
+
+local guard = require "guard"
+local policies = require "policies"
+
+local M = {}
+
+local HALVES = 2
+local SECONDS = 60    -- all specs of a reload together; a hundred times what ours take
+local WALL_MS = 10000 -- a backstop of one test where it shares its processor; instructions are what bounds it
+
+local function is_spec(name)
+  return name:match("_spec%.lua$") ~= nil
+end
+
+-- Names of the spec files, sorted.
+function M.names(files)
+  local names = {}
+  for name in pairs(files) do
+    if is_spec(name) then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+-- A spec is no module of a generation by its own name: as NAME_spec_.lua it is one.
+local function file_of(name)
+  return (name:gsub("_spec%.lua$", "_spec_.lua"))
+end
+
+-- The module that holds the tests of this spec file: functions `list` and `run`.
+function M.module(name)
+  return (file_of(name):gsub("%.lua$", ""):gsub("/", "."))
+end
+
+-- `files` with these specs as modules and without the others: what policy.load takes.
+function M.with(files, names)
+  local with = {}
+  for name, source in pairs(files) do
+    if not is_spec(name) then with[name] = source end
+  end
+  for _, name in ipairs(names) do with[file_of(name)] = require("policy.spec").wrap(files[name]) end
+  return with
+end
+
+-- The PolicyError with the name that its file has in the folder.
+function M.in_folder(failure)
+  local told = {}
+  for k, v in pairs(failure) do told[k] = type(v) == "string" and v:gsub("_spec_%.lua", "_spec.lua") or v end
+  return told
+end
+
+-- ---------------------------------------------------------------- all of them, on worker threads
+
+-- The larger ones first, each to the half that has less.
+local function halves(files, names)
+  local sorted, parts = { table.unpack(names) }, {}
+  table.sort(sorted, function(a, b) return #files[a] ~= #files[b] and #files[a] > #files[b] or #files[a] == #files[b] and a < b end)
+  for i = 1, math.min(HALVES, #names) do parts[i] = { size = 0 } end
+  for _, name in ipairs(sorted) do
+    local least = parts[1]
+    for _, part in ipairs(parts) do
+      if part.size < least.size then least = part end
+    end
+    least[#least + 1], least.size = name, least.size + #files[name]
+  end
+  return parts
+end
+
+local function closing(generation)
+  return setmetatable({}, { __close = function() generation:close() end })
+end
+
+-- The calls that run every test of these specs, and what each is called; nil and what failed.
+local function tests_of(generation, names)
+  local lists, calls, titles = {}, {}, {}
+  for i, name in ipairs(names) do lists[i] = { M.module(name), "list" } end
+  for i, result in ipairs(generation:call_apart(lists)) do
+    local name = names[i]
+    if result.failure then return nil, { file = name, failure = result.failure } end
+    for number, test in ipairs(result.value) do
+      calls[#calls + 1] = { M.module(name), "run", number }
+      titles[#titles + 1] = { file = name, test = test }
+    end
+  end
+  return calls, titles
+end
+
+-- (waits) The tests of some spec files, in a generation of their own.
+local function run_half(files, names, label, outcome)
+  local function fails(what)
+    what.failure = M.in_folder(what.failure)
+    outcome.failed[#outcome.failed + 1] = what
+  end
+  local generation, failure = policy.load { files = M.with(files, names), name = label, background = true,
+    limits = { instructions = policies.LIMITS.instructions, wall_ms = WALL_MS } }
+  if not generation then return fails { failure = failure } end
+  local closed <close> = closing(generation) -- luacheck: ignore closed
+  local calls, titles = tests_of(generation, names)
+  if not calls then return fails(titles) end
+  for i, result in ipairs(generation:call_apart(calls)) do
+    outcome.count = outcome.count + 1
+    if result.failure then fails { file = titles[i].file, test = titles[i].test, failure = result.failure } end
+  end
+  local clean, kept = generation:check_state()
+  if not clean then fails { failure = kept } end
+end
+
+local function cancelling(tasks)
+  return setmetatable({}, { __close = function()
+    for _, task in ipairs(tasks) do task:cancel() end
+  end })
+end
+
+-- (waits) Run all specs of `files`: {count=, failed={{file, test, failure (a PolicyError)}...}}. A task that is cancelled in it leaves
+-- nothing behind.
+function M.run(files, label)
+  local outcome, tasks, ended = { count = 0, failed = {} }, {}, loop.event()
+  local cancelled <close> = cancelling(tasks) -- luacheck: ignore cancelled
+  local left, deadline = 0, loop.now() + SECONDS
+  for _, part in ipairs(halves(files, M.names(files))) do
+    left = left + 1
+    tasks[#tasks + 1] = loop.spawn(function()
+      local ok, why = pcall(run_half, files, part, label, outcome)
+      if not ok then outcome.failed[#outcome.failed + 1] = { failure = { outcome = "error", text = tostring(why) } } end
+      left = left - 1
+      ended:notify()
+    end)
+  end
+  while left > 0 do
+    if not ended:wait(math.max(deadline - loop.now(), 0.001)) and loop.now() >= deadline then
+      outcome.failed[#outcome.failed + 1] = { failure = { outcome = "clock", text = ("the specs did not end within %d s"):format(SECONDS) } }
+      return outcome
+    end
+  end
+  table.sort(outcome.failed, function(a, b)
+    return (a.file or "") .. (a.test or "") .. guard.sentence(a.failure) < (b.file or "") .. (b.test or "") .. guard.sentence(b.failure)
+  end)
+  return outcome
+end
+
+return M

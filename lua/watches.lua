@@ -1,0 +1,179 @@
+-- The watches that a controller's declaration asks for, as one set.
+--
+-- A set is made whole: the inputs, the children, what is watched beside them, the objects. A policy that is tried while
+-- another is live may ask for other watches: then a second set is made beside the live one. What both ask for alike
+-- they share, caches and all; what is new is started, and can be synced before anything depends on it; what only the
+-- old one had is stopped when nobody needs it any more (stop_but). Until a set is opened its new watches wake nobody.
+
+local apply = require "apply"
+local informers = require "informers"
+
+local M = {}
+M.__index = M
+
+local TROUBLE_SECONDS = 600
+
+-- By name: requests and keys come in the same order in every process.
+local function sorted(map)
+  local names = {}
+  for name in pairs(map or {}) do names[#names + 1] = name end
+  table.sort(names)
+  local i = 0
+  return function()
+    i = i + 1
+    return names[i], map and map[names[i]]
+  end
+end
+
+-- Trouble is told once and, while it stays the same, every ten minutes. Silence is no trouble yet: a server that has had no
+-- event of a kind may send no bookmarks either, and the watch is resumed where it stood. What a policy calls optional may
+-- not be served, or not be ours to read: that is told once.
+local function trouble_of(kind)
+  local told, at
+  return function(text, retry_seconds)
+    local again = text == told and (kind.optional or loop.now() - at < TROUBLE_SECONDS)
+    local say = (again or text:find("silent for", 1, true)) and log.debug or kind.optional and log.info or log.warn
+    say("a watch has trouble", { resource = kind.resource, why = text, retry_seconds = retry_seconds })
+    if not again then told, at = text, loop.now() end
+  end
+end
+
+local function parent_indexes(label)
+  return { parent = { "metadata.labels[" .. label .. "]" }, owner = { "@owner" },
+    digest = { "metadata.annotations[" .. apply.DIGEST .. "]" } }
+end
+
+-- The informer of this role, name and kind: the one that `previous` has, if it is asked for in the same words, or a new one.
+-- options: as informers.start; on_change is called once the set is open.
+local function informer_of(self, previous, role, name, kind, namespaces, options)
+  local words = json.encode { role = role, name = name, kind = kind, namespaces = namespaces and json.array(namespaces) or "all",
+    selector = options.label_selector, indexes = options.indexes }
+  local part = previous and previous.parts[words]
+  if not part then
+    part = { open = false }
+    local on_change = options.on_change
+    options.on_trouble = trouble_of(kind)
+    options.on_change = function(...)
+      if part.open then on_change(...) end
+    end
+    part.open = previous == nil -- the first set of all is awaited by its first lists
+    part.informer = informers.start(self.world.cluster, kind, namespaces, options)
+    self.new[#self.new + 1] = { role = role, informer = part.informer, namespaces = namespaces }
+  end
+  self.parts[words] = part
+  self.list[#self.list + 1] = part.informer
+  return part.informer
+end
+
+local function namespace_of(world, kind, settings)
+  local namespace = kind.namespace and (settings[kind.namespace] or world.catalog_namespace)
+  return namespace == "" and world.catalog_namespace or namespace
+end
+
+local function start_inputs(self, declaration, settings, previous)
+  local world = self.world
+  for name, kind in sorted(declaration.inputs) do
+    local namespace = namespace_of(world, kind, settings)
+    local informer = informer_of(self, previous, "input", name, kind, namespace and { namespace } or world.namespaces, {
+      indexes = { identity = kind.match },
+      on_change = function(_, _, before, after, first) world:input_changed(name, before, after, first) end,
+    })
+    self.inputs[name] = { declaration = kind, informers = informer }
+  end
+end
+
+local function start_around(self, declaration, previous)
+  local world, label = self.world, declaration.label
+  local function following(role, name, kind)
+    return informer_of(self, previous, role, name, kind, world.namespaces, {
+      label_selector = label, indexes = parent_indexes(label),
+      on_change = function(key, _, before, after, first) world:parent_changed(key, before, after, first) end,
+    })
+  end
+  local function listening(name, kind)
+    return informer_of(self, previous, "watch", name, kind, world.namespaces, {
+      indexes = { about = { kind.by } },
+      on_change = function(key, _, before, after, first) world:told_of(world.watches[kind.about], key, before, after, first) end,
+    })
+  end
+  for name, kind in sorted(declaration.children) do
+    self.children[name] = following("child", name, kind)
+    self.by_kind[kind.kind] = self.children[name]
+  end
+  for name, kind in sorted(declaration.watches) do
+    self.watches[name] = kind.about and listening(name, kind) or following("watch", name, kind)
+  end
+end
+
+local function start_objects(self, declaration, previous)
+  local world, indexes = self.world, {}
+  for name, input in pairs(declaration.inputs or {}) do indexes[name] = { input.by } end
+  self.objects = informer_of(self, previous, "object", "objects", declaration.kind, world.namespaces, {
+    indexes = indexes,
+    on_change = function(key, _, _, _, first) world:object_changed(key, first) end,
+  })
+end
+
+-- Start what `declaration` asks for; at once. world: {cluster, namespaces, catalog_namespace, watches} and the functions that changes are
+-- told to: object_changed, parent_changed, input_changed, told_of. previous: the set to share with, or nil.
+-- set.new: the watches that were started for it: {role, informer, namespaces}.
+function M.start(world, declaration, settings, previous)
+  local self = setmetatable({ world = world, inputs = {}, children = {}, watches = {}, by_kind = {}, parts = {}, list = {}, new = {} }, M)
+  start_inputs(self, declaration, settings, previous)
+  start_around(self, declaration, previous)
+  start_objects(self, declaration, previous)
+  return self
+end
+
+-- From now on every change wakes whom it concerns.
+function M:open()
+  for _, part in pairs(self.parts) do part.open = true end
+end
+
+-- What must be known before the first decision: the objects, their children, what is watched. Inputs are
+-- not waited for: a catalogue that does not answer is "unknown" and removes nothing. Of what a policy calls optional the first
+-- answer is waited for, also a refusal.
+function M:synced()
+  for _, group in ipairs { { self.objects }, self.children, self.watches } do
+    for _, informer in pairs(group) do
+      if not informer:synced() and not (informer.kind.optional and informer:trouble()) then return false end
+    end
+  end
+  return true
+end
+
+-- (waits) Until each input answered, at most so many seconds for each.
+function M:wait_for_inputs(seconds)
+  for _, input in sorted(self.inputs) do input.informers:wait_synced(seconds) end
+end
+
+-- What was not waited for and may answer later: inputs, and kinds of children.
+function M:late()
+  local list = {}
+  for _, input in sorted(self.inputs) do list[#list + 1] = input.informers end
+  for _, informer in sorted(self.children) do list[#list + 1] = informer end
+  return list
+end
+
+-- The trouble that goes on in some watch, as text; nil when there is none.
+function M:trouble()
+  local text = self.objects:trouble()
+  if text then return text end
+  for _, informer in ipairs(self.list) do
+    text = informer:trouble()
+    if text then return text end
+  end
+end
+
+-- Stop every watch that none of the other sets has.
+function M:stop_but(...)
+  local kept = {}
+  for _, set in pairs { ... } do
+    for _, part in pairs(set.parts) do kept[part] = true end
+  end
+  for _, part in pairs(self.parts) do
+    if not kept[part] then part.informer:stop() end
+  end
+end
+
+return M
