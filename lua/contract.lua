@@ -33,6 +33,7 @@ local function kind_trouble(where, kind)
   if keep ~= nil and keep ~= "whole" and keep ~= "metadata" and not texts(keep) then
     return where .. ".keep must be \"whole\", \"metadata\" or a list of paths"
   end
+  if kind.drop ~= nil and not texts(kind.drop) then return where .. ".drop must be a list of paths" end
   if kind.field_selector ~= nil and not is_text(kind.field_selector) then return where .. ".field_selector must be text" end
 end
 
@@ -120,6 +121,12 @@ local function target_trouble(target)
   if type(target) ~= "table" or not is_text(target.kind) or not is_text(target.name) then return "must say kind and name" end
 end
 
+local function event_trouble(event)
+  local fits = type(event) == "table" and (event.type == "Normal" or event.type == "Warning") and is_text(event.reason)
+    and type(event.message) == "string"
+  if not fits then return "must say type (Normal or Warning), reason and message" end
+end
+
 local function list_trouble(decision, field, check)
   local list = decision[field]
   if list == nil then return nil end
@@ -148,7 +155,7 @@ local function decision_trouble(decision)
   if after ~= nil and not (type(after) == "number" and after >= 0) then return "requeue_after must be seconds from now" end
   if decision.recorded ~= nil and math.type(decision.recorded) ~= "integer" then return "recorded must be a generation" end
   return list_trouble(decision, "children", manifest_trouble) or list_trouble(decision, "prune", target_trouble)
-    or list_trouble(decision, "replace", target_trouble) or status_trouble(decision.status)
+    or list_trouble(decision, "replace", target_trouble) or list_trouble(decision, "events", event_trouble) or status_trouble(decision.status)
 end
 
 -- What decide answered; nil and a PolicyError when the host cannot use it.

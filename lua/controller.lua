@@ -7,6 +7,7 @@
 
 local contract = require "contract"
 local diff = require "diff"
+local events = require "events"
 local guard = require "guard"
 local leader = require "leader"
 local masked = require "masked"
@@ -22,6 +23,7 @@ local RESYNC_SECONDS = 600
 local REPLACE_SECONDS = 600
 local WORKERS = 32
 local BURST_SECONDS = 0.05
+local EVENTS_SECONDS = 2 -- to write the last ones, at the end
 local SLICE_SECONDS = 0.004 -- no turn of the loop is longer than 10 ms
 
 -- A child is replaced at most every ten minutes; more would be a fight with the server.
@@ -64,7 +66,8 @@ local function say_dry(child, found)
 end
 
 -- options: {cluster, generation, module, declaration (contract.declaration's; nil: asked here), settings, namespaces (array
--- or nil for all), catalog_namespace, dry_run, workers, resync_seconds, leader (leader.lua; nil: it runs alone)}
+-- or nil for all), catalog_namespace, dry_run, workers, resync_seconds, leader (leader.lua; nil: it runs alone),
+-- events (false: tell none)}
 function M.new(options)
   local declaration = options.declaration
   if not declaration then
@@ -82,6 +85,9 @@ function M.new(options)
     leader = options.leader or leader.alone(),
   }, M)
   self:swap { generation = options.generation, declaration = declaration, settings = options.settings }
+  if options.events ~= false and not options.dry_run then
+    self.events = events.new { cluster = options.cluster, kind = self.kind, count = function() self.metrics.writes:add(1, "Event") end }
+  end
   self.metrics.errors:add(0, self.name)
   for _, result in ipairs { "success", "error", "requeue", "requeue_after" } do self.metrics.total:add(0, self.name, result) end
   return self
@@ -128,7 +134,7 @@ function M:count_write(kind, key)
   end
 end
 
--- What is remembered of a key from one reconcile to the next, beside its problems: {uid, conflicts, told_at, not_kept}.
+-- What is remembered of a key from one reconcile to the next, beside its problems: {uid, conflicts, told_at, not_kept, untold}.
 function M:notes(key)
   local notes = self.remembered[key]
   if not notes then
@@ -184,7 +190,7 @@ end
 
 -- A user, or our own status, changed an object.
 function M:object_changed(key, first_list)
-  if not first_list then self.changed_at[key] = loop.now() end
+  if not first_list and self.leader:is_leader() then self.changed_at[key] = loop.now() end
   self:add(key, first_list)
 end
 
@@ -256,25 +262,23 @@ function M:work(key)
   if self.changed_at[key] and self.changed_at[key] <= started then self.changed_at[key] = nil end
   self.queue:done(key)
   self.rollout:advance()
+  if self.shadow then self.shadow:touch(key) end
 end
 
 -- An input that nothing was known of answers now, or a kind of child is served: whoever was decided without it is decided again.
 function M:await_late()
-  local function await(informer)
-    if informer:synced() then return end
+  for _, informer in ipairs(self.set:late()) do
     loop.spawn(function()
-      if not informer:wait_synced() or self.stopping then return end
-      for _, key in ipairs(self.objects:keys()) do self:add(key, true) end
+      if informer:wait_synced() and not self.stopping then self:decide_all() end
     end)
   end
-  for _, informer in ipairs(self.set:late()) do await(informer) end
 end
 
 -- This process leads from now on. What it remembers is of an earlier time in which it led, and others wrote since.
 local function take_over(self)
   self.problems, self.last_error, self.remembered, self.changed_at = {}, {}, {}, {}
   self.rollout = rollout.new(self)
-  for _, key in ipairs(self.objects:keys()) do self:add(key, true) end
+  loop.spawn(self.decide_all, self)
 end
 
 -- (waits) until the caches are complete, then start the workers, which wait until this process leads.
@@ -310,7 +314,8 @@ function M:stop(seconds)
   self.leader:wake()
   local deadline = loop.now() + seconds
   while self.busy > 0 and loop.now() < deadline do loop.sleep(0.02) end
-  if self.set then self.set:stop_but() end
+  if self.events then self.events:stop(EVENTS_SECONDS) end
+  if self.set then self.set:stop() end
   return self.busy == 0
 end
 

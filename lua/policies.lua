@@ -125,12 +125,12 @@ function M.settings(files, path)
   return settings
 end
 
--- What decides: specs and what only they use (spec_*.lua) are no part of a generation that runs, nor of its digest.
+-- What decides: specs, cases and what only they use (spec_*.lua) are no part of a generation that runs, nor of its digest.
 local function without_specs(files)
   local kept = {}
   for name, text in pairs(files) do
     local base = name:match("[^/]+$")
-    if not base:match("_spec%.lua$") and not base:match("^spec_.*%.lua$") then kept[name] = text end
+    if not base:match("_spec%.lua$") and not base:match("^spec_.*%.lua$") and not base:match("_cases%.yaml$") then kept[name] = text end
   end
   return kept
 end
@@ -140,7 +140,7 @@ function M.generation(files, name, background)
   return policy.load { files = without_specs(files), name = name, limits = M.LIMITS, background = background }
 end
 
--- A generation and its settings. nil, text.
+-- A generation, its settings, and the files that were read. nil, text.
 function M.load(dir, settings_path)
   local files, why = M.files(dir)
   if not files then return nil, why end
@@ -148,7 +148,7 @@ function M.load(dir, settings_path)
   if not settings then return nil, trouble end
   local generation, failure = M.generation(files, dir or "built-in policies")
   if not generation then return nil, "the policies do not load: " .. M.explain_error(failure) end
-  return generation, settings
+  return generation, settings, files
 end
 
 return M

@@ -11,6 +11,7 @@
 local apply = require "apply"
 local guard = require "guard"
 local informers = require "informers"
+local news = require "news"
 local observe = require "observe"
 local status = require "status"
 
@@ -129,7 +130,12 @@ local function write_status(world, key, decision)
   if (result == "written" or result == "unchanged" and not world.dry_run) and decision.recorded then
     world.objects:of(key):recorded(key, decision.recorded)
   end
-  if result == "written" then announce(key, object.status, wanted) end
+  if result == "written" then
+    announce(key, object.status, wanted)
+    news.written(world, key, object, decision.events)
+  elseif result == "unchanged" then
+    news.unchanged(world, key)
+  end
   return result, answer
 end
 
@@ -143,8 +149,9 @@ local function tell_policy_error(world, key, failure)
   if present and present.status == "True" and present.reason == reason and present.message == message then return end
   if notes.told_at and loop.now() - notes.told_at < TELL_SECONDS then return end
   notes.told_at = loop.now()
-  send_status(world, key, object, status.with_condition(object, { type = status.POLICY_ERROR, status = "True", reason = reason,
-    message = message, observedGeneration = object.metadata.generation }))
+  local result = send_status(world, key, object, status.with_condition(object, { type = status.POLICY_ERROR, status = "True",
+    reason = reason, message = message, observedGeneration = object.metadata.generation }))
+  if result == "written" then news.policy_failed(world, object, message) end
 end
 
 -- The decision on what is seen now, or nil and a text after telling it on the object. status_only: its children
@@ -201,6 +208,7 @@ function M.key(world, key)
   local wrote, problems = write_children(world, key, handle, owner, decision, policy)
   if world.guard ~= policy then return "again" end
   local changed = fingerprint(problems) ~= fingerprint(world.problems[key]) or world.rollout:is_held(key) ~= was_held
+  news.note_conflicts(world, key, world.problems[key], problems)
   world.problems[key] = #problems > 0 and problems or nil
   local newest = world.objects:get(key)
   if not newest or newest.deleting or newest.uid ~= handle.uid then return "again" end
@@ -210,7 +218,7 @@ function M.key(world, key)
     if not decision then return nil, failure end
   end
 
-  world.rollout:observe(key, decision.status)
+  news.note(world, key, world.rollout:observe(key, decision.status))
   local result, text = outcome(world, key, write_status(world, key, decision))
   if result ~= "done" then return result, text end
   notes.told_at = nil

@@ -18,6 +18,7 @@ M.__index = M
 local TRIAL_SECONDS = 600 -- every object is decided once more in this time
 local STEADY_SECONDS = 1
 local AGAIN_SECONDS = 0.05
+local LINGER_SECONDS = 60 -- a request that is under way still tells its watch what was answered
 
 -- The module of this name, if there is one: other parts of moonphase that a candidate is shown to.
 local function optional(name)
@@ -31,6 +32,16 @@ local function hooks_of(options)
   return options.hooks or { lint = lint and lint.check, check = options.check }
 end
 
+-- Of what was read: files and settings together, and of what specs can see, which is all but the settings.
+local function digests(files, settings)
+  local seen = {}
+  for name, text in pairs(files) do
+    if name ~= "settings.yaml" then seen[name] = text end
+  end
+  local of_files = digest.sha256(json.encode(seen))
+  return digest.sha256(of_files .. json.encode(settings)):sub(1, 16), of_files
+end
+
 -- options: {controller, dir (nil: the built-in policies), settings_path (nil: none), files (what the live ones were loaded from), check
 -- (candidate.lua says what), hooks = {lint, check} in place of ours, trial_seconds, on_verdict = function(refusal or nil, words)}
 function M.new(options)
@@ -38,20 +49,19 @@ function M.new(options)
   local self = setmetatable({ world = world, dir = options.dir, settings_path = options.settings_path, hooks = hooks_of(options),
     metrics = verdict.metrics(), trial_seconds = options.trial_seconds or TRIAL_SECONDS, on_verdict = options.on_verdict,
     watching = {}, since = verdict.now(), passed = {} }, M)
+  self.digest = digests(options.files, world.settings)
   self.metrics.info:set(1, world.digest)
   return self
 end
 
--- ---------------------------------------------------------------- what is there to read
-
--- {files, settings, digest}; nil and a refusal.
+-- {files, settings, digest (of both), files_digest}; nil and a refusal.
 local function read(self)
   local files, why = policies.files(self.dir)
   if not files then return nil, { step = "read", text = why } end
   local settings, trouble = policies.settings(files, self.settings_path)
   if not settings then return nil, { step = "settings", text = trouble } end
-  return { files = files, settings = settings, files_digest = digest.sha256(json.encode(files)),
-    digest = digest.sha256(json.encode { files, settings }):sub(1, 16) }
+  local both, of_files = digests(files, settings)
+  return { files = files, settings = settings, digest = both, files_digest = of_files }
 end
 
 -- ---------------------------------------------------------------- the live ones and those before
@@ -61,12 +71,12 @@ local function standing(world)
 end
 
 -- Let go of policies that decide no more: of their watches stays what others have.
-local function let_go(self, side)
-  if not side then return end
-  side.set:stop_but(self.world.set, self.last_good and self.last_good.set)
-  if side.generation ~= self.world.generation and not (self.last_good and self.last_good.generation == side.generation) then
+local function let_go(side)
+  loop.spawn(function() -- not from inside of a call into them
     side.generation:close()
-  end
+    if side.set:holds_alone() then loop.sleep(LINGER_SECONDS) end
+    side.set:release()
+  end)
 end
 
 local function end_trial(self)
@@ -95,7 +105,7 @@ local function prove(self)
   while world.rollout:is_busy() do loop.sleep(STEADY_SECONDS) end
   local old = self.last_good
   self.last_good, world.trial, self.trial_task = nil, nil, nil
-  let_go(self, old)
+  let_go(old)
   log.info("the policies have proven themselves; the ones before are let go", { policy = world.digest })
 end
 
@@ -114,7 +124,7 @@ local function go_back(self, refusal)
   end_trial(self)
   self.last_good = nil
   swap(self, good, refusal.object)
-  loop.spawn(let_go, self, bad) -- not from inside of what calls us
+  let_go(bad)
   refusal.step = "trial"
   local told = verdict.refusal(refusal, bad.digest)
   log.error("the new policies are taken back: the last good ones decide again", verdict.fields(told, world.digest))
@@ -129,7 +139,7 @@ local function go_live(self, c)
   self.last_good = tried_before or before
   c.taken = true
   swap(self, c)
-  if tried_before then loop.spawn(let_go, self, before) end
+  if tried_before then let_go(before) end
   world.trial = trial.new(world, self.last_good, { deletions = c.rules.deletions, back = function(refusal) go_back(self, refusal) end })
   self.trial_task = loop.spawn(prove, self)
 end
@@ -165,28 +175,34 @@ local function take(self, c, cause)
   tell(self, nil, "swapped", words_of(c))
 end
 
--- (waits) What is there now, tried.
-local function try(self, cause)
-  local found, refusal = read(self)
-  if not found then return refuse(self, refusal) end
-  if found.digest == self.digest and not self.refused and not self.world:refusal() then
-    if cause ~= "start" then log.info("policies and settings are as they were", { policy = self.world.digest, cause = cause }) end
-    return
-  end
-  loop.sleep(0)
+-- (waits) What was read, tried. "again" if something else is there by now.
+local function try(self, found, cause)
   local c <close> = candidate.new { world = self.world, files = found.files, settings = found.settings, name = self.dir or "built-in policies",
     digest = found.digest, specs_known = self.dir == nil or self.passed[found.files_digest], hooks = self.hooks }
   local ok, why = c:try()
   local present = read(self)
-  if not present or present.digest ~= found.digest then -- half of a save was read, or a new one came
-    self.metrics.total:add(1, "superseded")
-    loop.sleep(AGAIN_SECONDS)
-    return try(self, cause)
-  end
+  if not present or present.digest ~= found.digest then return "again" end -- half of a save was read, or a new one came
   if not ok then return refuse(self, why, found.digest) end
   self.passed = { [found.files_digest] = true }
   take(self, c, cause)
   self.digest = found.digest
+end
+
+-- (waits) What is there now, until it stays the same while it is tried.
+local function look(self, cause)
+  repeat
+    local found, refusal = read(self)
+    if not found then return refuse(self, refusal) end
+    if found.digest == self.digest and not self.refused and not self.world:refusal() then
+      return log.info("policies and settings are as they were", { policy = self.world.digest, cause = cause })
+    end
+    loop.sleep(0)
+    local again = try(self, found, cause)
+    if again then
+      self.metrics.total:add(1, "superseded")
+      loop.sleep(AGAIN_SECONDS)
+    end
+  until not again
 end
 
 -- Try what is there now; a candidate under way is dropped for it. cause: for people.
@@ -199,7 +215,7 @@ function M:request(cause)
   self.again = true
   self.building = loop.spawn(function()
     while not (self.world.ready or self.stopped) do loop.sleep(AGAIN_SECONDS) end
-    local ok, why = pcall(try, self, cause)
+    local ok, why = pcall(look, self, cause)
     self.again = false
     if not ok then refuse(self, { step = "reload", text = "an error of moonphase itself: " .. tostring(why) }) end
   end)
@@ -216,13 +232,7 @@ function M:start()
     if why then log.warn("edits are not seen by themselves: send SIGHUP after one", { why = why }) end
   end
   local found = read(self)
-  self.digest = found and self:is_live(found) and found.digest or nil
-  if not self.digest then self:request "a change at the start" end
-end
-
--- Whether what was read is what decides now.
-function M:is_live(found)
-  return json.equal(found.settings, self.world.settings) and policies.digest_of(found.files) == self.world.generation.digest
+  if not found or found.digest ~= self.digest then self:request "a change at the start" end
 end
 
 -- Lines for /readyz?verbose.

@@ -119,7 +119,8 @@ local function release(self, key)
   self.moving_count = self.moving_count - 1
 end
 
--- Deployed counts only once the new template is in the cluster: before that it tells of the old one.
+-- Deployed counts only once the new template is in the cluster: before that it tells of the old one. -> the Event of a rollout
+-- that was stopped by this, or nil
 function M:observe(key, status)
   local moved = self.moving[key]
   if not moved or not status then return end
@@ -133,7 +134,10 @@ function M:observe(key, status)
     log.error("rollout stopped: a model failed with the new policy and goes back to its old template",
       { key = key, policy = self.world.digest, why = status.message or "", waiting = self:waiting() })
     self.world:add(key)
+    local message = ("with the new policy (%s) this model failed: it goes back to its old pod template, and models that have not moved yet "
+      .. "keep theirs"):format(self.world.digest)
     if self.world.trial then self.world.trial:rollout_stopped(key, status.message) end
+    return { type = "Warning", reason = "RolloutStopped", message = message }
   end
 end
 

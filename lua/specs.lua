@@ -1,9 +1,11 @@
--- The specs of a policies folder: which there are, and the generations that run them.
+-- The specs of a policies folder: which there are (NAME_spec.lua, and tables of cases, NAME_cases.yaml), and the
+-- generations that run them.
 --
 -- A spec runs in the production sandbox with production limits. `moonphase test` runs one spec file after another and tells
 -- of each test; a reload wants one answer while the operator goes on, so it has all tests made on worker threads
--- (generation:call_apart), in two halves, and the loop only waits.
+-- (generation:call_apart), every other one on each of two, and the loop only waits.
 
+local cases = require "cases"
 local guard = require "guard"
 local policies = require "policies"
 
@@ -13,8 +15,12 @@ local HALVES = 2
 local SECONDS = 60    -- all specs of a reload together; a hundred times what ours take
 local WALL_MS = 10000 -- a backstop of one test where it shares its processor; instructions are what bounds it
 
+local function is_cases(name)
+  return name:match("_cases%.yaml$") ~= nil
+end
+
 local function is_spec(name)
-  return name:match("_spec%.lua$") ~= nil
+  return name:match("_spec%.lua$") ~= nil or is_cases(name)
 end
 
 -- Names of the spec files, sorted.
@@ -27,12 +33,12 @@ function M.names(files)
   return names
 end
 
--- A spec is no module of a generation by its own name: as NAME_spec_.lua it is one.
+-- A spec is no module of a generation by its own name: as NAME_spec_.lua it is one, and cases as NAME_cases_.lua.
 local function file_of(name)
-  return (name:gsub("_spec%.lua$", "_spec_.lua"))
+  return (name:gsub("_spec%.lua$", "_spec_.lua"):gsub("_cases%.yaml$", "_cases_.lua"))
 end
 
--- The module that holds the tests of this spec file: functions `list` and `run`.
+-- The module that holds the tests of this spec file: functions `list` and `run` (policy/spec_rows.lua).
 function M.module(name)
   return (file_of(name):gsub("%.lua$", ""):gsub("/", "."))
 end
@@ -43,7 +49,13 @@ function M.with(files, names)
   for name, source in pairs(files) do
     if not is_spec(name) then with[name] = source end
   end
-  for _, name in ipairs(names) do with[file_of(name)] = require("policy.spec").wrap(files[name]) end
+  for _, name in ipairs(names) do
+    if is_cases(name) then
+      with[name], with[file_of(name)] = files[name], cases.module(files[name], name) -- the text is what mistakes show a line of
+    else
+      with[file_of(name)] = require("policy.spec").wrap(files[name])
+    end
+  end
   return with
 end
 
@@ -56,42 +68,30 @@ end
 
 -- ---------------------------------------------------------------- all of them, on worker threads
 
--- The larger ones first, each to the half that has less.
-local function halves(files, names)
-  local sorted, parts = { table.unpack(names) }, {}
-  table.sort(sorted, function(a, b) return #files[a] ~= #files[b] and #files[a] > #files[b] or #files[a] == #files[b] and a < b end)
-  for i = 1, math.min(HALVES, #names) do parts[i] = { size = 0 } end
-  for _, name in ipairs(sorted) do
-    local least = parts[1]
-    for _, part in ipairs(parts) do
-      if part.size < least.size then least = part end
-    end
-    least[#least + 1], least.size = name, least.size + #files[name]
-  end
-  return parts
-end
-
 local function closing(generation)
   return setmetatable({}, { __close = function() generation:close() end })
 end
 
--- The calls that run every test of these specs, and what each is called; nil and what failed.
-local function tests_of(generation, names)
-  local lists, calls, titles = {}, {}, {}
+-- The calls that run this half of the tests, and what each is called; nil and what failed.
+local function tests_of(generation, names, half)
+  local lists, calls, titles, count = {}, {}, {}, 0
   for i, name in ipairs(names) do lists[i] = { M.module(name), "list" } end
   for i, result in ipairs(generation:call_apart(lists)) do
     local name = names[i]
     if result.failure then return nil, { file = name, failure = result.failure } end
     for number, test in ipairs(result.value) do
-      calls[#calls + 1] = { M.module(name), "run", number }
-      titles[#titles + 1] = { file = name, test = test }
+      count = count + 1
+      if count % HALVES == half then
+        calls[#calls + 1] = { M.module(name), "run", number }
+        titles[#titles + 1] = { file = name, test = test }
+      end
     end
   end
   return calls, titles
 end
 
--- (waits) The tests of some spec files, in a generation of their own.
-local function run_half(files, names, label, outcome)
+-- (waits) Every other test, in a generation of its own with all specs.
+local function run_half(files, names, half, label, outcome)
   local function fails(what)
     what.failure = M.in_folder(what.failure)
     outcome.failed[#outcome.failed + 1] = what
@@ -100,9 +100,12 @@ local function run_half(files, names, label, outcome)
     limits = { instructions = policies.LIMITS.instructions, wall_ms = WALL_MS } }
   if not generation then return fails { failure = failure } end
   local closed <close> = closing(generation) -- luacheck: ignore closed
-  local calls, titles = tests_of(generation, names)
+  local calls, titles = tests_of(generation, names, half)
   if not calls then return fails(titles) end
+  local first = #calls
+  calls[first + 1] = { M.module(names[1]), "reset" } -- what a test that failed left listening
   for i, result in ipairs(generation:call_apart(calls)) do
+    if i > first then break end
     outcome.count = outcome.count + 1
     if result.failure then fails { file = titles[i].file, test = titles[i].test, failure = result.failure } end
   end
@@ -116,16 +119,26 @@ local function cancelling(tasks)
   end })
 end
 
+-- What both halves met alike (a file that does not load) is told once.
+local function sort_failed(failed)
+  local told, kept = {}, {}
+  for _, what in ipairs(failed) do
+    what.words = (what.file or "") .. "\0" .. (what.test or "") .. "\0" .. guard.sentence(what.failure)
+    if not told[what.words] then kept[#kept + 1], told[what.words] = what, true end
+  end
+  table.sort(kept, function(a, b) return a.words < b.words end)
+  return kept
+end
+
 -- (waits) Run all specs of `files`: {count=, failed={{file, test, failure (a PolicyError)}...}}. A task that is cancelled in it leaves
 -- nothing behind.
 function M.run(files, label)
   local outcome, tasks, ended = { count = 0, failed = {} }, {}, loop.event()
   local cancelled <close> = cancelling(tasks) -- luacheck: ignore cancelled
-  local left, deadline = 0, loop.now() + SECONDS
-  for _, part in ipairs(halves(files, M.names(files))) do
-    left = left + 1
+  local left, deadline, names = HALVES, loop.now() + SECONDS, M.names(files)
+  for half = 0, HALVES - 1 do
     tasks[#tasks + 1] = loop.spawn(function()
-      local ok, why = pcall(run_half, files, part, label, outcome)
+      local ok, why = pcall(run_half, files, names, half, label, outcome)
       if not ok then outcome.failed[#outcome.failed + 1] = { failure = { outcome = "error", text = tostring(why) } } end
       left = left - 1
       ended:notify()
@@ -137,9 +150,7 @@ function M.run(files, label)
       return outcome
     end
   end
-  table.sort(outcome.failed, function(a, b)
-    return (a.file or "") .. (a.test or "") .. guard.sentence(a.failure) < (b.file or "") .. (b.test or "") .. guard.sentence(b.failure)
-  end)
+  outcome.failed = sort_failed(outcome.failed)
   return outcome
 end
 

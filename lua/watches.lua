@@ -2,8 +2,8 @@
 --
 -- A set is made whole: the inputs, the children, what is watched beside them, the objects. A policy that is tried while
 -- another is live may ask for other watches: then a second set is made beside the live one. What both ask for alike
--- they share, caches and all; what is new is started, and can be synced before anything depends on it; what only the
--- old one had is stopped when nobody needs it any more (stop_but). Until a set is opened its new watches wake nobody.
+-- they share, caches and all; what is new is started, and can be synced before anything depends on it; a watch is
+-- stopped when the last set that has it is released. Until a set is opened its new watches wake nobody.
 
 local apply = require "apply"
 local informers = require "informers"
@@ -33,7 +33,8 @@ local function trouble_of(kind)
   return function(text, retry_seconds)
     local again = text == told and (kind.optional or loop.now() - at < TROUBLE_SECONDS)
     local say = (again or text:find("silent for", 1, true)) and log.debug or kind.optional and log.info or log.warn
-    say("a watch has trouble", { resource = kind.resource, why = text, retry_seconds = retry_seconds })
+    local what = kind.optional and "an optional kind cannot be watched; it is tried again" or "a watch has trouble"
+    say(what, { resource = kind.resource, why = text, retry_seconds = retry_seconds })
     if not again then told, at = text, loop.now() end
   end
 end
@@ -50,7 +51,7 @@ local function informer_of(self, previous, role, name, kind, namespaces, options
     selector = options.label_selector, indexes = options.indexes }
   local part = previous and previous.parts[words]
   if not part then
-    part = { open = false }
+    part = { open = false, holders = 0 }
     local on_change = options.on_change
     options.on_trouble = trouble_of(kind)
     options.on_change = function(...)
@@ -60,6 +61,7 @@ local function informer_of(self, previous, role, name, kind, namespaces, options
     part.informer = informers.start(self.world.cluster, kind, namespaces, options)
     self.new[#self.new + 1] = { role = role, informer = part.informer, namespaces = namespaces }
   end
+  part.holders = part.holders + (self.parts[words] and 0 or 1)
   self.parts[words] = part
   self.list[#self.list + 1] = part.informer
   return part.informer
@@ -147,11 +149,13 @@ function M:wait_for_inputs(seconds)
   for _, input in sorted(self.inputs) do input.informers:wait_synced(seconds) end
 end
 
--- What was not waited for and may answer later: inputs, and kinds of children.
+-- What was started for this set, was not waited for, and may answer later: inputs, and optional kinds. Asked once.
 function M:late()
   local list = {}
-  for _, input in sorted(self.inputs) do list[#list + 1] = input.informers end
-  for _, informer in sorted(self.children) do list[#list + 1] = informer end
+  for _, part in ipairs(self.new) do
+    if not part.informer:synced() then list[#list + 1] = part.informer end
+  end
+  self.new = {}
   return list
 end
 
@@ -165,15 +169,27 @@ function M:trouble()
   end
 end
 
--- Stop every watch that none of the other sets has.
-function M:stop_but(...)
-  local kept = {}
-  for _, set in pairs { ... } do
-    for _, part in pairs(set.parts) do kept[part] = true end
-  end
+-- Whether a watch would stop with this set.
+function M:holds_alone()
   for _, part in pairs(self.parts) do
-    if not kept[part] then part.informer:stop() end
+    if part.holders == 1 then return true end
   end
+  return false
+end
+
+-- This set is not needed any more: watches that no other set has are stopped. Once; later calls do nothing.
+function M:release()
+  if self.released then return end
+  self.released = true
+  for _, part in pairs(self.parts) do
+    part.holders = part.holders - 1
+    if part.holders == 0 then part.informer:stop() end
+  end
+end
+
+-- Stop them all, whoever else has them.
+function M:stop()
+  for _, informer in ipairs(self.list) do informer:stop() end
 end
 
 return M

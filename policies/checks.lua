@@ -25,6 +25,23 @@ local NUMBERS = {
   { "ingress.timeoutSeconds", 0 },
 }
 
+-- The paths of the rows, taken apart once: this is asked for every object, each time.
+for _, rows in ipairs { WORDS, QUANTITIES, NUMBERS } do
+  for _, row in ipairs(rows) do
+    row.steps = {}
+    for step in row[1]:gmatch("[^.]+") do row.steps[#row.steps + 1] = step end
+  end
+end
+
+local function value_of(settings, row)
+  local value = settings
+  for _, step in ipairs(row.steps) do
+    if type(value) ~= "table" then return nil end
+    value = value[step]
+  end
+  return value
+end
+
 function M.is_quantity(value)
   return value ~= nil and quantity.milli(tostring(value)) ~= nil
 end
@@ -39,18 +56,18 @@ end
 -- What is wrong with the settings; nil if nothing is.
 function M.settings(settings)
   for _, row in ipairs(WORDS) do
-    local value = text.at(settings, row[1])
+    local value = value_of(settings, row)
     if not contains(row[2], value) then
       local words = row[2]
       return ("%s is %q: it is %s or %s"):format(row[1], tostring(value), table.concat(words, ", ", 1, #words - 1), words[#words])
     end
   end
   for _, row in ipairs(QUANTITIES) do
-    local value = text.at(settings, row[1])
+    local value = value_of(settings, row)
     if not M.is_quantity(value) then return ("%s is %q: it is a quantity, such as %s"):format(row[1], tostring(value), row[2]) end
   end
   for _, row in ipairs(NUMBERS) do
-    local value = text.at(settings, row[1])
+    local value = value_of(settings, row)
     if type(value) ~= "number" or value ~= math.floor(value) or value < row[2] then
       return ("%s is %q: it is a whole number from %d on"):format(row[1], tostring(value), row[2])
     end

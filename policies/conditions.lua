@@ -109,6 +109,9 @@ local ROWS = {
 
 local M = {}
 
+-- The reason of a condition whose row waits for a pod that ends.
+M.WAITING = "WaitingForOldPods"
+
 function M.all(s, held)
   local list = json.array {}
   for i, row in ipairs(ROWS) do
@@ -118,7 +121,7 @@ function M.all(s, held)
     -- a stop gets through, whatever keeps the model from starting
     if type_of == "Progressing" and s.phase.phase == "Stopping" then trouble = nil end
     if trouble and trouble.waiting then
-      status, reason, message = "Unknown", "WaitingForOldPods", "a pod of this model is still ending; " .. trouble.message
+      status, reason, message = "Unknown", M.WAITING, "a pod of this model is still ending; " .. trouble.message
     elseif trouble then
       status, reason, message = type_of == "ChildConflict" and "True" or "False", trouble.name, trouble.message
     end

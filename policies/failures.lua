@@ -28,7 +28,8 @@ local CONFIG_TROUBLE = { "CreateContainerConfigError", "CreateContainerError", "
 local PULL_WORDS = {
   { "its name is not valid", "^InvalidImageName", "invalid reference format" },
   { "it is not on the node, and the pull policy is Never", "^ErrImageNeverPull" },
-  { "access is denied; is the pull secret right?", " denied", "[Uu]nauthorized", "authentication required", "no basic auth", "403 Forbidden" },
+  { "access is denied; is the pull secret right?", " denied", "[Uu]nauthorized", "authentication required", "no basic auth",
+    "403 Forbidden" },
   { "the registry has no such image", "manifest unknown", "not found", "does not exist", "no matching manifest" },
   { "the registry does not answer", "^RegistryUnavailable", "[Tt]imeout", "timed out", "no such host", "connection refused",
     "deadline exceeded", "x509: ", ": EOF" },

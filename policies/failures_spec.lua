@@ -17,15 +17,18 @@ end
 
 describe("the settings", function()
   it("that make no sense take no route away and touch no model: each object says which", function()
-    keeps_children(fails_as("SettingsInvalid", 'A setting of the operator is wrong: route is "ingress": it is Ingress, HTTPRoute or none', "Progressing",
+    keeps_children(fails_as("SettingsInvalid",
+      'A setting of the operator is wrong: route is "ingress": it is Ingress, HTTPRoute or none', "Progressing",
       function(w) w.settings.route = "ingress" end))
-    keeps_children(fails_as("SettingsInvalid", 'A setting of the operator is wrong: engine.share.cpu is "xx": it is a quantity, such as 300m',
+    keeps_children(fails_as("SettingsInvalid",
+      'A setting of the operator is wrong: engine.share.cpu is "xx": it is a quantity, such as 300m',
       "Progressing", function(w) w.settings.engine.share.cpu = "xx" end))
     fails_as("SettingsInvalid", 'A setting of the operator is wrong: rollout.strategy is "fast": it is resource-aware or available',
       "Progressing", function(w) w.settings.rollout.strategy = "fast" end)
     fails_as("SettingsInvalid", 'A setting of the operator is wrong: grace.quota is "-1": it is a whole number from 0 on', "Progressing",
       function(w) w.settings.grace.quota = -1 end)
-    fails_as("SettingsInvalid", 'A setting of the operator is wrong: crash.restarts is "nil": it is a whole number from 1 on', "Progressing",
+    fails_as("SettingsInvalid",
+      'A setting of the operator is wrong: crash.restarts is "nil": it is a whole number from 1 on', "Progressing",
       function(w) w.settings.crash.restarts = nil end)
   end)
 end)

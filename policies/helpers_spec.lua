@@ -74,8 +74,8 @@ describe("the words of others", function()
       text.capacity "0/9 nodes are available: 2 Insufficient memory, 7 Insufficient cpu.")
     assert.equal("no nodes are available: Insufficient cpu, Insufficient memory",
       text.capacity "0/9 nodes are available: 2 Insufficient cpu, 7 Insufficient memory.")
-    assert.equal("no nodes are available: Insufficient nvidia.com/gpu", text.capacity("0/2 nodes are available: 2 Insufficient nvidia.com/gpu. "
-      .. "preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."))
+    assert.equal("no nodes are available: Insufficient nvidia.com/gpu", text.capacity("0/2 nodes are available: "
+      .. "2 Insufficient nvidia.com/gpu. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."))
     assert.equal("something else", text.capacity "something else")
   end)
 
@@ -157,7 +157,8 @@ describe("rules", function()
     assert.equal(30, verdict.by_condition.X.waiting)
     assert.equal(30, verdict.requeue_after)
     waiting = nil
-    assert.equal(10, table_of:judge(facts { conditions = { X = { status = "Unknown", lastTransitionTime = time.format(0) } } }).requeue_after)
+    verdict = table_of:judge(facts { conditions = { X = { status = "Unknown", lastTransitionTime = time.format(0) } } })
+    assert.equal(10, verdict.requeue_after)
   end)
 
   it("a quiet row says what it said, when only numbers differ", function()

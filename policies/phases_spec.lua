@@ -20,7 +20,7 @@ describe("a new model", function()
     assert.equal("primehub.io/phdeployment=spam-classifier-abcxy", decision.status.selector)
   end)
 
-  it("is Deploying with some of its replicas, and says how many", function()
+  it("is Deploying with some of its replicas, and says how many and that it serves (fault 10)", function()
     local w = world.new()
     world.apply(w)
     world.roll(w, 1)

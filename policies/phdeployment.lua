@@ -61,6 +61,13 @@ local function status_of(s, verdict, records)
   }
 end
 
+-- The old pod, whose resources the new one waited for, has just gone: the ReplicaSet need not sleep on.
+local function nudges(s, verdict)
+  local held, before = verdict.by_condition.QuotaAdmitted, s.conditions.QuotaAdmitted
+  if not held or held.waiting or not before or before.reason ~= conditions.WAITING then return nil end
+  return json.array { { kind = "Deployment", name = s.child_name } }
+end
+
 -- For `explain`: which rows were tried, and the facts that most of them ask for.
 local function trace_of(s, phases_tried, verdict)
   return { phases = json.array(phases_tried), failures = json.array(verdict.trace),
@@ -85,6 +92,7 @@ local function decide(seen)
   local decision = {
     status = status,
     events = events.between(s.status, status),
+    nudge = nudges(s, verdict),
     recorded = recorded,
     requeue_after = verdict.requeue_after,
     trace = seen.trace and trace_of(s, phases_tried, verdict) or nil,

@@ -72,10 +72,13 @@ describe("an update at full quota", function()
       w.now = w.now + seconds
       assert.equal("Deploying", world.apply(w).status.phase)
     end
+    assert.is_nil(world.decide(w).nudge)
     w.pods[2] = nil -- it is gone; the ReplicaSet has 15 s to notice
+    assert.same({ { kind = "Deployment", name = world.CHILD } }, world.decide(w).nudge)
     for _, seconds in ipairs { 0, 1, 13 } do
       w.now = w.now + seconds
       assert.equal("Deploying", world.apply(w).status.phase)
+      assert.is_nil(world.decide(w).nudge, "it is woken once")
     end
     world.roll(w)
     assert.equal("Deployed", world.apply(w).status.phase)
@@ -119,8 +122,8 @@ describe("pods refused by", function()
 
   it("a webhook that does not answer: without its addresses", function()
     fails_as("WebhookUnavailable", "Pods cannot be created: the admission webhook quota.primehub.io does not answer", "QuotaAdmitted",
-      refuses('Internal error occurred: failed calling webhook "quota.primehub.io": Post "https://moonphase.hub.svc:443/review?timeout=10s": '
-        .. "dial tcp 10.1.2.3:443: connect: connection refused"), 15)
+      refuses('Internal error occurred: failed calling webhook "quota.primehub.io": Post '
+        .. '"https://moonphase.hub.svc:443/review?timeout=10s": ' .. "dial tcp 10.1.2.3:443: connect: connection refused"), 15)
   end)
 
   it("Pod Security, and by the policies that were before it", function()
@@ -211,8 +214,8 @@ end
 
 describe("pods without a node", function()
   it("are told of without counts, which other people's pods change", function()
-    fails_as("ClusterResourcesShort", "Cluster resource not enough: no nodes are available: Insufficient cpu, node(s) had taint {gpu: yes}, "
-      .. "that the pod didn't tolerate", "PodsHealthy",
+    fails_as("ClusterResourcesShort", "Cluster resource not enough: no nodes are available: Insufficient cpu, "
+      .. "node(s) had taint {gpu: yes}, that the pod didn't tolerate", "PodsHealthy",
       pending "0/30 nodes are available: 1 node(s) had taint {gpu: yes}, that the pod didn't tolerate, 29 Insufficient cpu.", 15)
     fails_as("ClusterResourcesShort", "Cluster resource not enough: no nodes are available: Insufficient memory", "PodsHealthy",
       pending("0/3 nodes are available: 3 Insufficient memory. preemption: 0/3 nodes are available: 3 No preemption victims found "

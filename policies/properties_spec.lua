@@ -53,7 +53,8 @@ local function one_pod(w, number, pick, i)
   pod.status.conditions = json.array { { type = "PodScheduled", status = "True" }, { type = "Ready", status = "False" } }
   if number(6) == 1 then
     pod.status.conditions[1] = { type = "PodScheduled", status = "False", reason = "Unschedulable",
-      message = pick { "0/3 nodes are available: 3 Insufficient cpu.", "0/3 nodes are available: 1 Insufficient memory, 2 Insufficient cpu." } }
+      message = pick { "0/3 nodes are available: 3 Insufficient cpu.",
+        "0/3 nodes are available: 1 Insufficient memory, 2 Insufficient cpu." } }
     pod.status.containerStatuses = nil
   end
   if number(8) == 1 then pod.metadata.deletionTimestamp = time.format(w.now + number(40) - 10) end
@@ -89,10 +90,12 @@ local function random_world(seed)
   end
   if number(6) == 1 then conditions[#conditions + 1] = { type = "Progressing", status = "False", reason = "ProgressDeadlineExceeded" } end
   for _ = 1, number(3) - 1 do
-    w.problems[#w.problems + 1] = { kind = pick { "Service", "Ingress", "Deployment" }, name = world.CHILD, code = pick { 422, 403, 0, 409 },
-      reason = pick { "Invalid", "ChildConflict" }, message = pick { "a", "b" } }
+    w.problems[#w.problems + 1] = { kind = pick { "Service", "Ingress", "Deployment" }, name = world.CHILD,
+      code = pick { 422, 403, 0, 409 }, reason = pick { "Invalid", "ChildConflict" }, message = pick { "a", "b" } }
   end
-  if number(4) == 1 then w.group = pick { { state = "missing" }, { state = "unknown" }, { state = "ambiguous", objects = { "b", "a" } } } end
+  if number(4) == 1 then
+    w.group = pick { { state = "missing" }, { state = "unknown" }, { state = "ambiguous", objects = { "b", "a" } } }
+  end
   world.apply(w)
   if number(2) == 1 then world.edit(w, pick(EDITS)) end
   w.now = w.now + number(60)

@@ -230,12 +230,14 @@ static int load_in_background(lua_State *L, const struct policy_options *o)
 
 static int l_load(lua_State *L)
 {
-	static const char *const known[] = {"files", "name", "limits", "background", NULL};
+	static const char *const known[] = {"files", "name", "limits", "background", "coverage", "reversed", NULL};
 	struct policy_options o = {0};
 	opt_check(L, 1, "policy.load", known);
 	lua_settop(L, 1);
 	o.name = opt_text(L, 1, "name", "policies");
 	bool background = opt_bool(L, 1, "background");
+	o.coverage = opt_bool(L, 1, "coverage");
+	o.reversed = opt_bool(L, 1, "reversed");
 	read_limits(L, &o);
 	lua_getfield(L, 1, "files");
 	luaL_checktype(L, 2, LUA_TTABLE);
@@ -306,6 +308,22 @@ static int l_stats(lua_State *L)
 	return 1;
 }
 
+static int l_lines(lua_State *L)
+{
+	size_t count = 0;
+	const unsigned char *lines = policy_lines(generation_policy(L), luaL_checkstring(L, 2), &count);
+	if (!lines)
+		return 0;
+	lua_newtable(L);
+	for (size_t i = 0; i < count; i++) {
+		if (!lines[i])
+			continue;
+		lua_pushboolean(L, 1);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	return 1;
+}
+
 static int l_source(lua_State *L)
 {
 	size_t len;
@@ -333,6 +351,7 @@ static const luaL_Reg generation_methods[] = {
 	{"describe", l_describe},
 	{"check_state", l_check_state},
 	{"stats", l_stats},
+	{"lines", l_lines},
 	{"source", l_source},
 	{"close", l_close},
 	{NULL, NULL},

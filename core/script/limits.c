@@ -56,8 +56,11 @@ static void kill(struct limits *l, enum script_outcome why)
 
 static void tick(lua_State *L, lua_Debug *ar)
 {
-	(void)ar;
 	struct limits *l = limits_of(L);
+	if (ar->event == LUA_HOOKLINE) {
+		l->on_line(L, ar);
+		return;
+	}
 	if (l->killed == SCRIPT_OK) {
 		l->left -= LIMITS_HOOK_INTERVAL;
 		if (l->left < 0)
@@ -149,7 +152,7 @@ void limits_begin(struct limits *l, uint64_t instructions_max, uint64_t wall_ms_
 	l->input = 0;
 	l->cap = l->memory_max;
 	l->peak = l->used;
-	lua_sethook(l->L, tick, LUA_MASKCOUNT, LIMITS_HOOK_INTERVAL);
+	lua_sethook(l->L, tick, LUA_MASKCOUNT | (l->on_line != NULL ? LUA_MASKLINE : 0), LIMITS_HOOK_INTERVAL);
 }
 
 void limits_end(struct limits *l)

@@ -34,6 +34,9 @@ struct limits {
 	int64_t given;
 	uint64_t deadline_ns;
 	enum script_outcome killed; /* SCRIPT_OK: not */
+	/* for specs: told of each line before it is executed, or NULL; and whether pairs goes the other way */
+	lua_Hook on_line;
+	bool walks_backwards;
 	/* where it was stopped; allocation failures raise no handler, so the place is kept here */
 	char file[128];
 	int line;

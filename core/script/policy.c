@@ -287,6 +287,9 @@ struct policy *policy_new(const struct policy_options *o, struct policy_error *e
 		goto failed;
 	}
 	*(struct policy **)lua_getextraspace(p->L) = p;
+	p->limits.walks_backwards = o->reversed;
+	if (o->coverage)
+		policy_cover(p);
 	policy_watch(p);
 	enum script_outcome outcome = enter(p, load_inside, &entry, e);
 	leave(p);

@@ -54,6 +54,8 @@ struct policy_options {
 	size_t memory_max;        /* 0: 16 MiB; raised to 12 times a call's input where that is more */
 	uint64_t instructions_max;/* of one call; 0: 10 million */
 	uint64_t wall_ms_max;     /* of one call, a backstop; 0: 1000 */
+	bool coverage;            /* for specs: note which lines are executed (policy_lines) */
+	bool reversed;            /* for specs: pairs and next go the other way. A decision that differs hangs on their order */
 };
 
 struct policy;
@@ -81,6 +83,9 @@ struct policy_stats {
 };
 struct policy_stats policy_stats(const struct policy *p);
 const char *policy_digest(const struct policy *p); /* sha256 of names and sources, hex, first 16 digits */
+/* Under options.coverage: a byte for each line of the file, from line 1 on, 1 if it was executed since the beginning of the
+ * load; *count of them. NULL if the file is none of it. */
+const unsigned char *policy_lines(const struct policy *p, const char *file, size_t *count);
 const char *policy_source(const struct policy *p, const char *file, size_t *len); /* NULL if none */
 
 /* The watchdog of our own bugs: a thread that ends the process, naming the policy, when one call lasts

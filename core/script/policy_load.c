@@ -14,8 +14,8 @@
 #include "base/xalloc.h"
 #include "script/sandbox.h"
 
-/* The helper that only specs require: 20 KB of code that an operator has no use for. */
-#define SPEC_HELPER "moonphase.spec"
+/* Helpers that only specs require (spec.lua, spec_cases.lua): code that an operator has no use for. */
+#define SPEC_HELPERS "moonphase.spec"
 
 static const char modules_key;
 
@@ -101,6 +101,7 @@ void policy_drop_files(struct policy *p)
 		free(p->sources[i].name);
 		free(p->sources[i].module);
 		free(p->sources[i].owned);
+		free(p->sources[i].lines);
 	}
 	free(p->sources);
 	p->sources = NULL;
@@ -235,7 +236,7 @@ void policy_load_all(lua_State *L)
 	sandbox_declare(L, "require");
 	load_prelude(L, p);
 	for (size_t i = 0; i < p->source_count; i++) {
-		if (p->sources[i].module == NULL || strcmp(p->sources[i].module, SPEC_HELPER) == 0)
+		if (p->sources[i].module == NULL || strncmp(p->sources[i].module, SPEC_HELPERS, strlen(SPEC_HELPERS)) == 0)
 			continue;
 		policy_push_modules(L);
 		bool is_loaded = lua_getfield(L, -1, p->sources[i].module) != LUA_TNIL;

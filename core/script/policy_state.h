@@ -23,6 +23,8 @@ struct source {
 	const char *text; /* NULL: dropped */
 	size_t len;
 	char *owned; /* text, or NULL */
+	unsigned char *lines; /* under coverage, see policy_lines; or NULL */
+	size_t line_count;
 };
 
 struct policy {
@@ -38,6 +40,7 @@ struct policy {
 	struct fingerprint print;
 	struct policy_error error; /* filled where an error is met, before the stack is unwound */
 	char digest[17];
+	struct source *covered; /* the file that the last executed line is of */
 	/* for the watchdog */
 	struct policy *next, *before;
 	_Atomic uint64_t entered_ms; /* 0: not in a call */
@@ -57,6 +60,9 @@ int policy_take_files(struct policy *p, const struct policy_options *o, struct p
 void policy_drop_files(struct policy *p);
 /* The texts of specs: they count in the digest, and nothing here reads them again. */
 void policy_drop_specs(struct policy *p);
+
+/* policy_coverage.c */
+void policy_cover(struct policy *p);
 
 /* policy_error.c */
 /* The message handler: writes place and traceback into policy.error. Allocates nothing. */

@@ -3,7 +3,10 @@
  * The order of Lua's tables follows addresses and a random seed; a policy that walks one would
  * decide differently in two processes. `pairs` takes the keys when it is called: what is added
  * meanwhile is not visited, what is removed is skipped. A table keyed by tables or functions has
- * no order and is refused. */
+ * no order and is refused.
+ *
+ * Specs may have it the other way round (limits.h): what a policy decides then and not otherwise hangs on an order that
+ * nobody gave. Positions of a list keep theirs. */
 #include "script/sandbox.h"
 
 #include <stdbool.h>
@@ -140,9 +143,10 @@ static void push_keys(lua_State *L, size_t count)
 	for (lua_pushnil(L); lua_next(L, 1) != 0; lua_pop(L, 1))
 		keys[i++] = read_key(L, -2);
 	sort_keys(keys, count);
+	bool backwards = limits_of(L)->walks_backwards;
 	lua_createtable(L, (int)count, 0);
 	for (i = 0; i < count; i++) {
-		push_key(L, &keys[i]);
+		push_key(L, &keys[backwards ? count - 1 - i : i]);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 }
@@ -172,13 +176,14 @@ static int l_next(lua_State *L)
 	luaL_checktype(L, 1, LUA_TTABLE);
 	lua_settop(L, 2);
 	bool any = false, from = !lua_isnil(L, 2);
+	int sign = limits_of(L)->walks_backwards ? -1 : 1;
 	struct key best = {0}, behind = {0}, k;
 	if (from)
 		behind = read_key(L, 2);
 	uint64_t seen = 0;
 	for (lua_pushnil(L); lua_next(L, 1) != 0; lua_pop(L, 1), seen++) {
 		k = read_key(L, -2);
-		if ((!from || compare(&k, &behind) > 0) && (!any || compare(&k, &best) < 0)) {
+		if ((!from || sign * compare(&k, &behind) > 0) && (!any || sign * compare(&k, &best) < 0)) {
 			best = k;
 			any = true;
 		}

@@ -7,6 +7,7 @@ local SPEC = {
   usage = "moonphase explain NAME --control-socket PATH [options]",
   { "control-socket", "PATH", "the socket of a running operator (run --control-socket PATH)" },
   { "namespace", "NAME", "the namespace (default: the operator's first)" },
+  { "shadow", nil, "also what its shadow policies (run --shadow DIR) would decide differently" },
   { "o", "text|json", "how to print (default text)" },
   positional = "NAME",
   example = "moonphase explain spam-classifier-abcxy --namespace hub --control-socket /run/moonphase.sock",
@@ -19,6 +20,20 @@ local function rows(title, list)
     local mark = row.held and "*" or " "
     local evidence = row.evidence and next(row.evidence) ~= nil and "  " .. json.encode(row.evidence) or ""
     io.write(("  %s %s%s\n"):format(mark, tostring(row.row), evidence))
+  end
+end
+
+local function shown(value)
+  return value == nil and "nothing" or type(value) == "table" and json.encode(value) or tostring(value)
+end
+
+local function print_shadow(shadow)
+  if shadow.refused then io.write("the shadow policies are refused: ", shadow.refused, "\n") end
+  if not shadow.differences then return end
+  io.write(("shadow %s %s\n"):format(shadow.digest, #shadow.differences == 0 and "decides the same" or "decides otherwise:"))
+  for _, difference in ipairs(shadow.differences) do
+    io.write(("  %s%s\n    live   %s\n    shadow %s\n"):format(difference.what, difference.path ~= "" and "." .. difference.path or "",
+      shown(difference.live), shown(difference.shadow)))
   end
 end
 
@@ -41,6 +56,7 @@ local function print_text(name, answer)
   if answer.held then io.write("its pod template waits for its turn in a rollout of the policy\n") end
   if answer.last_error then io.write("last error: ", answer.last_error, "\n") end
   io.write("policy ", answer.policy.digest, ", generation ", tostring(answer.generation), "\n")
+  if answer.shadow then print_shadow(answer.shadow) end
 end
 
 return options.main(function(words)
@@ -50,6 +66,7 @@ return options.main(function(words)
   if o.o and o.o ~= "text" and o.o ~= "json" then options.fail(2, "-o must be text or json, not '" .. o.o .. "'") end
   if not o.control_socket then options.fail(2, "explain needs --control-socket PATH of a running operator") end
   local query = "name=" .. kube.escape(name) .. (o.namespace and "&namespace=" .. kube.escape(o.namespace) or "")
+    .. (o.shadow and "&shadow=1" or "")
   local answer, why = http.request { url = "http://localhost/explain?" .. query, unix = o.control_socket, timeout = 10 }
   if not answer then options.fail(1, "no operator answers on " .. o.control_socket .. ": " .. why) end
   if answer.status ~= 200 then options.fail(1, (answer.body:gsub("%s+$", ""))) end

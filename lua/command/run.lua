@@ -6,6 +6,7 @@ local feature = require "feature"
 local leader = require "leader"
 local options = require "options"
 local policies = require "policies"
+local reload = require "reload"
 
 local SPEC = {
   about = "Run the operator: make PhDeployments what their specs and the policies say.",
@@ -16,6 +17,7 @@ local SPEC = {
   { "all-namespaces", nil, "serve every namespace" },
   { "policies", "DIR", "policies from a folder in place of the built-in ones" },
   { "settings", "FILE", "settings over those of the policies, key by key" },
+  { "shadow", "DIR", "policies that decide beside the live ones and are never obeyed" },
   { "env-file", "FILE", "NAME=value lines, as if they were in the environment" },
   { "sandbox", nil, "start a simulated cluster and serve that" },
   { "dry-run", nil, "decide and say what would be written, write nothing" },
@@ -71,7 +73,12 @@ end
 
 local function about(state)
   local lines = {}
-  if state.generation then lines[#lines + 1] = "policy " .. state.generation.digest end
+  if state.reload then
+    lines[#lines + 1] = state.reload:lines()
+  elseif state.generation then
+    lines[#lines + 1] = "policy " .. state.generation.digest
+  end
+  if state.shadow then lines[#lines + 1] = state.shadow:lines() end
   if state.leader then lines[#lines + 1] = state.leader:sentence() end
   return #lines > 0 and table.concat(lines, "\n") .. "\n" or ""
 end
@@ -97,11 +104,15 @@ local function control_pages(state)
     local namespace = call.query("namespace") or (c.namespaces and c.namespaces[1]) or state.cluster.namespace
     local answer = c:explain(namespace .. "/" .. name)
     if not answer then return 404, "there is no PhDeployment " .. name .. " in namespace " .. namespace .. "\n" end
+    if call.query("shadow") then
+      if not state.shadow then return 404, "this operator runs without --shadow\n" end
+      answer.shadow = state.shadow:explain(namespace .. "/" .. name)
+    end
     return 200, json.encode(answer), "application/json"
   end
   pages["/stats"] = function()
     return 200, json.encode { turns = loop.turns(), requests = state.cluster and state.cluster:counts(),
-      policy = state.generation and state.generation:stats() }, "application/json"
+      policy = state.controller and state.controller.generation:stats() }, "application/json"
   end
   pages["/turns/reset"] = function()
     loop.turns(true)
@@ -140,6 +151,8 @@ local function stop(state)
   if state.stopping then return end
   state.stopping = true
   log.info("stopping: no new work, what is under way ends first")
+  if state.reload then state.reload:stop() end
+  if state.shadow then state.shadow:stop() end
   local clean = not state.controller or state.controller:stop(STOP_SECONDS)
   if not clean then log.warn("some reconciles did not end in time", { seconds = STOP_SECONDS }) end
   if state.leader then state.leader:release(RELEASE_SECONDS) end
@@ -212,7 +225,10 @@ local function listen_to_signals(state)
   local finish = function() loop.spawn(stop, state) end
   loop.on_signal("TERM", finish)
   loop.on_signal("INT", finish)
-  loop.on_signal("HUP", function() log.warn("SIGHUP is ignored: policies and settings are read at the start; start again to change them", {}) end)
+  loop.on_signal("HUP", function()
+    if state.reload then return state.reload:request "SIGHUP" end
+    log.info("SIGHUP: policies and settings are read when the operator runs", {})
+  end)
 end
 
 -- Switched off: healthy, and saying so, until a signal ends it. No cluster and no policy is needed for that.
@@ -222,6 +238,18 @@ local function idle(o, why)
   listen_to_signals(state)
   log.info("moonphase idles", { version = moonphase.version, why = why })
   loop.event():wait()
+end
+
+-- Edits are taken up from now on: the controller is ready.
+local function follow_edits(o, state, files)
+  local c = state.controller
+  local function count() c.metrics.writes:add(1, "Event") end
+  state.reload = reload.new { controller = c, dir = o.policies, settings_path = o.settings, files = files,
+    on_verdict = not o.dry_run and require("reload.announce").new(c.cluster, state.cluster.namespace, count) or nil }
+  state.reload:start()
+  if not o.shadow then return end
+  state.shadow = require("shadow").new { controller = c, dir = o.shadow, settings_path = o.settings }
+  state.shadow:start()
 end
 
 local function elected(o, cluster)
@@ -239,8 +267,12 @@ return options.main(function(words)
   for _, text in ipairs(odd) do log.warn(text, {}) end
   if off then return idle(o, off) end
   loop.sleep(0) -- loading everything in one turn would be a long one
-  local generation, settings = policies.load(o.policies, o.settings)
+  local generation, settings, files = policies.load(o.policies, o.settings)
   if not generation then options.fail(1, settings) end
+  if o.shadow then
+    local found, trouble = policies.files(o.shadow)
+    if not found then options.fail(1, "--shadow: " .. trouble) end
+  end
   local declaration, why = contract.declaration(generation, "phdeployment")
   if not declaration then options.fail(1, why) end
   local state = { generation = generation, settings = settings }
@@ -264,6 +296,7 @@ return options.main(function(words)
     version = moonphase.version, policy = generation.digest,
     namespaces = o.all_namespaces and "all" or table.concat(state.controller.namespaces, ",") })
   state.controller:run()
+  follow_edits(o, state, files)
   local began, trouble = state.leader:begin()
   if not began then options.fail(1, "--leader-elect: " .. trouble) end
   loop.event():wait() -- until a signal ends the program

@@ -101,9 +101,11 @@ return options.main(function(words)
   log.configure("warn", "text")
   local folder = assert(fs.temporary())
   local has_command = #o > 0
+  collectgarbage "stop" -- until all modules are there: nothing of them is garbage
   local audit = o.audit or has_command and folder .. "/audit.log" or nil
   local sandbox, why = require("sandbox.start").start { address = o.http_addr, seed = read_seed(o), virtual = o.virtual,
     scene = read_scene(o), audit = audit ~= "" and audit or nil, crds = o.crds, namespaces = o.namespace, idle = o.no_controllers }
+  collectgarbage "restart"
   if not sandbox then
     clean(folder)
     options.fail(1, why)

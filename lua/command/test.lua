@@ -1,107 +1,132 @@
--- moonphase test: run specs. A policies folder's specs run in the production sandbox with production limits,
--- and what they leave behind is compared: a policy that keeps state fails. Other *_spec.lua files are specs
--- of the host itself and run in the host state.
+-- moonphase test: run specs. A policies folder's specs (Lua, and tables of cases in YAML) run in the production sandbox with
+-- production limits (suite.lua). Other *_spec.lua files are specs of the host itself and run in the host state.
 
 local options = require "options"
 local policies = require "policies"
+local specs = require "specs"
+local suite = require "suite"
 local where = require "where"
 
 local SPEC = {
-  about = "Run the Lua specs of a policies folder (or of the host).",
+  about = "Run the specs of a policies folder: *_spec.lua in Lua, *_cases.yaml as tables. (Other *_spec.lua files are\n"
+    .. "specs of moonphase itself.) Status 0: all passed; 1: some failed, or there are none; 2: wrong usage.",
   usage = "moonphase test [PATH ...] [options]",
   { "filter", "TEXT", "only tests whose name has this text" },
   { "policies", nil, "test the built-in policies" },
+  { "coverage", nil, "say which lines no spec reached" },
   { "time", nil, "say how long each test takes" },
+  { "o", "text|json|junit", "how to print (default text)" },
   positional = "PATH",
   example = "moonphase test policies",
 }
 
-local function report(result, ok, name, text, seconds)
-  if ok then result.passed = result.passed + 1 else result.failed = result.failed + 1 end
-  io.write(ok and "ok   " or "FAIL ", name, seconds and (" (%.2f s)"):format(seconds) or "", "\n")
-  if not ok then io.write("     ", (tostring(text):gsub("\n", "\n     ")), "\n") end
+-- ---------------------------------------------------------------- what is printed
+
+local function print_test(o, test)
+  local place = test.is_host and test.file:match("[^/]+$") or test.file
+  io.write(test.ok and "ok   " or "FAIL ", place, ": ", test.name, o.time and test.seconds and (" (%.2f s)"):format(test.seconds) or "", "\n")
+  if not test.ok then io.write("     ", (tostring(test.text):gsub("\n", "\n     ")), "\n") end
   io.flush()
 end
 
-local function wanted(o, name)
-  return not o.filter or name:find(o.filter, 1, true) ~= nil
+local function percent(part, whole)
+  return whole == 0 and 100 or 100 * part / whole
 end
 
-local function spec_module(file)
-  return (file:gsub("%.lua$", ""):gsub("/", "."))
-end
-
--- One spec file of a policies folder, in a generation of its own.
-local function run_policy_spec(o, result, files, file, label)
-  local with = {}
-  for name, source in pairs(files) do
-    if not name:match("_spec%.lua$") then with[name] = source end
+local function print_coverage(o, coverage)
+  for _, one in ipairs(o.coverage and coverage.files or {}) do
+    local missed = #one.missed > 0 and "  not reached: " .. table.concat(one.missed, ", ") or ""
+    io.write(("%5.1f %%  %s%s\n"):format(percent(one.reached, one.lines), one.file, missed))
   end
-  local name = file:gsub("_spec%.lua$", "_spec_.lua")
-  with[name] = require("policy.spec").wrap(files[file])
-  local generation, failure = policy.load { files = with, name = label, limits = policies.LIMITS }
-  if not generation then return report(result, false, label .. "/" .. file, policies.explain_error(failure)) end
-  local module = spec_module(name)
-  local names, why = generation:call(module, "list")
-  if not names then return report(result, false, label .. "/" .. file, policies.explain_error(why)) end
-  for i, test in ipairs(names) do
-    if wanted(o, test) then
-      local ok, trouble = generation:call(module, "run", i)
-      report(result, ok == true, file .. ": " .. test, trouble and policies.explain_error(trouble) or "")
-    end
+  for _, row in ipairs(coverage.unreached) do
+    io.write(("%s%s: the row %s of the %s was reached by no spec\n"):format(row.file, row.line and ":" .. row.line or "", row.row, row.kind))
   end
-  local clean, kept = generation:check_state()
-  report(result, clean == true, file .. ": keeps nothing between calls", kept and policies.explain_error(kept) or "")
-  generation:close()
+  io.write(("coverage: %.1f %% of %d lines, %d of %d rows\n"):format(percent(coverage.reached, coverage.lines), coverage.lines,
+    coverage.rows_reached, coverage.rows))
 end
 
-local function run_policies(o, result, dir)
+local PRINTERS = {
+  text = function(o, all)
+    -- rows that a filter left out are no news
+    for _, coverage in ipairs(not o.filter and all.coverage or {}) do print_coverage(o, coverage) end
+    io.write(("%d passed, %d failed\n"):format(all.passed, all.failed))
+  end,
+  json = function(_, all)
+    io.write(json.encode({ passed = all.passed, failed = all.failed, tests = json.array(all.tests), coverage = json.array(all.coverage) }), "\n")
+  end,
+  junit = function(_, all) io.write(require("junit").text(all.tests)) end,
+}
+
+-- ---------------------------------------------------------------- what is run
+
+local function tell(o, all, test)
+  if test.ok then all.passed = all.passed + 1 else all.failed = all.failed + 1 end
+  all.tests[#all.tests + 1] = { file = test.file, name = test.name, ok = test.ok, text = test.text, seconds = test.seconds }
+  if o.o == "text" then print_test(o, test) end
+end
+
+-- The specs of a folder; `only`: one of its files.
+local function run_policies(o, all, dir, only)
   local files, why = policies.files(dir)
   if not files then options.fail(1, why) end
-  local names = {}
-  for name in pairs(files) do
-    if name:match("_spec%.lua$") then names[#names + 1] = name end
+  if only then
+    for _, name in ipairs(specs.names(files)) do
+      if name ~= only then files[name] = nil end
+    end
   end
-  table.sort(names)
-  for _, name in ipairs(names) do run_policy_spec(o, result, files, name, dir or "policies") end
+  local result = suite.run(files, { label = dir or "policies", filter = o.filter, coverage = true,
+    tell = function(test) tell(o, all, test) end })
+  if not only then all.coverage[#all.coverage + 1] = result.coverage end
 end
 
-local function run_host_spec(o, result, path)
+local function run_host_spec(o, all, path)
+  local function told(ok, name, text, seconds)
+    tell(o, all, { file = path, name = name, ok = ok, text = not ok and tostring(text) or nil, seconds = seconds, is_host = true })
+  end
   local source, why = fs.read(path)
-  if not source then return report(result, false, path, why) end
+  if not source then return told(false, "can be read", why) end
   local describe, it, before_each, assertion, collected = require("policy.spec").new()
   local chunk, trouble = load(source, "@" .. path, "t", setmetatable(
     { describe = describe, it = it, before_each = before_each, assert = assertion }, { __index = _G }))
-  if not chunk then return report(result, false, path, trouble) end
+  if not chunk then return told(false, "loads", trouble) end
   local loaded, broken = xpcall(chunk, where)
-  if not loaded then return report(result, false, path, broken) end
+  if not loaded then return told(false, "loads", broken) end
   for i, name in ipairs(collected.list()) do
-    if wanted(o, name) then
-      local started = loop.now()
+    if not o.filter or name:find(o.filter, 1, true) then
+      local began = loop.now()
       local ok, failure = xpcall(collected.run, where, i)
-      report(result, ok, path:match("[^/]+$") .. ": " .. name, failure, o.time and loop.now() - started or nil)
+      told(ok, name, failure, loop.now() - began)
     end
   end
 end
 
-local function run_path(o, result, path)
-  if fs.kind(path) == "file" then return run_host_spec(o, result, path) end
+local function run_file(o, all, path)
+  local dir, name = path:match("^(.*)/([^/]+)$")
+  dir, name = dir or ".", name or path
+  if fs.kind(dir .. "/phdeployment.lua") then return run_policies(o, all, dir, name) end
+  if name:match("_cases%.yaml$") then options.fail(1, path .. ": cases lie in a policies folder, beside its phdeployment.lua") end
+  run_host_spec(o, all, path)
+end
+
+local function run_path(o, all, path)
+  if fs.kind(path) == "file" then return run_file(o, all, path) end
   local names, why = fs.list(path)
   if not names then options.fail(1, why) end
-  if fs.kind(path .. "/phdeployment.lua") then return run_policies(o, result, path) end
+  if fs.kind(path .. "/phdeployment.lua") then return run_policies(o, all, path) end
   for _, name in ipairs(names) do
-    local inner = path .. "/" .. name
-    if name:match("_spec%.lua$") then run_host_spec(o, result, inner) end
+    if name:match("_spec%.lua$") then run_host_spec(o, all, path .. "/" .. name) end
   end
 end
 
 return options.main(function(words)
   local o = options.parse(words, SPEC)
-  local result = { passed = 0, failed = 0 }
-  if o.policies or #o == 0 then run_policies(o, result, nil) end
-  for _, path in ipairs(o) do run_path(o, result, path) end
-  local none = result.passed + result.failed == 0
-  if none then io.stderr:write("moonphase: no test was found: specs are files *_spec.lua\n") end
-  io.write(("%d passed, %d failed\n"):format(result.passed, result.failed))
-  return result.failed == 0 and not none and 0 or 1
+  o.o = o.o or "text"
+  if not PRINTERS[o.o] then options.fail(2, "-o must be text, json or junit, not '" .. o.o .. "'") end
+  local all = { passed = 0, failed = 0, tests = {}, coverage = {} }
+  if o.policies or #o == 0 then run_policies(o, all, nil) end
+  for _, path in ipairs(o) do run_path(o, all, path) end
+  local none = #all.tests == 0
+  if none then io.stderr:write("moonphase: no test was found: specs are files *_spec.lua and *_cases.yaml\n") end
+  PRINTERS[o.o](o, all)
+  return all.failed == 0 and not none and 0 or 1
 end)

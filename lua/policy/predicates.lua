@@ -128,7 +128,8 @@ function M.crashing(wanted)
     local last = means(wanted, one) and crash_of(one, s.settings.crash.restarts)
     if not last or (init and last.exitCode == 0) or (reasons and not reasons[last.reason]) then return nil end
     local crash = s.settings.crash
-    local said = text.tail(text.without_names((last.message or ""):sub(-LOG_MOST), s.child_name), crash.lines, math.min(crash.bytes, LOG_MOST // 2))
+    local log = text.without_names((last.message or ""):sub(-LOG_MOST), s.child_name)
+    local said = text.tail(log, crash.lines, math.min(crash.bytes, LOG_MOST // 2))
     return { container = one.name, exit_code = last.exitCode, reason = last.reason or "Error", detail = said ~= "" and ": " .. said or "" }
   end
   return function(s)

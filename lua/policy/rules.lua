@@ -21,6 +21,13 @@ local time = require "moonphase.time"
 
 local M = {}
 
+local listener
+
+-- For specs: fn(table of rows, number of the row) is called for every row that held; nil: no more. (Coverage by rule.)
+function M.listen(fn)
+  listener = fn
+end
+
 local function check_rows(what, rows, needed)
   for i, row in ipairs(rows) do
     for _, field in ipairs(needed) do
@@ -97,6 +104,7 @@ local function judge(self, s)
     local result = try(row, s)
     if verdict.trace then verdict.trace[i] = record_of(row, result) end
     if result then
+      if listener then listener(self, i) end
       verdict.held[#verdict.held + 1] = result
       local is_first = verdict.by_condition[row.condition] == nil
       if is_first then verdict.by_condition[row.condition] = result end
@@ -139,6 +147,7 @@ local function judge_phase(self, s)
     local evidence = evidence_of(row, s)
     if trace then trace[i] = { row = type(row.reason) == "string" and row.reason or row[1], phase = row[1], held = evidence ~= nil } end
     if evidence then
+      if listener then listener(self, i) end
       local message = type(row.message) == "function" and row.message(s) or row.message
       local reason = type(row.reason) == "function" and row.reason(s) or row.reason or row[1]
       return { phase = row[1], reason = reason, message = text.fill(message, evidence, s), row = i }, trace

@@ -146,7 +146,7 @@ end
 -- The source of a spec file as a module that returns its tests; line numbers stay as they are.
 function M.wrap(source)
   return "local describe, it, before_each, assert, tests_ = require('moonphase.spec').new() do " .. source
-    .. "\nend return tests_"
+    .. "\nend return require('moonphase.spec_rows').module(tests_)"
 end
 
 return M

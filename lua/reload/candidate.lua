@@ -183,7 +183,7 @@ function Candidate:__close()
   if self.specs_task then self.specs_task:cancel() end
   if self.taken then return end
   if self.generation then self.generation:close() end
-  if self.set then self.set:stop_but(self.world.set) end
+  if self.set then self.set:release() end
 end
 
 return M

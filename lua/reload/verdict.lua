@@ -37,7 +37,7 @@ end
 -- The fields of a log line.
 function M.fields(refusal, live_digest)
   return { step = refusal.step, why = refusal.text, object = refusal.object, file = refusal.file, line = refusal.line, source = refusal.source,
-    ["nil"] = refusal.path, policy = live_digest, refused = refusal.digest }
+    nil_path = refusal.path, policy = live_digest, refused = refusal.digest }
 end
 
 -- Lines for /readyz?verbose: what decides, and what was refused. `live`: {digest, since}.

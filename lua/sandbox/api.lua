@@ -36,7 +36,7 @@ local READ = { table = true, partial = true }
 local function get(context)
   local w, kind, route = context.w, context.kind, context.route
   local record = w:get(kind.id, route.namespace, route.name)
-  local version, failure = parameters.version(context.query.resourceVersion)
+  local version, failure = parameters.version(context.query.resourceVersion, kind.id == "events")
   if failure then return reply.failure(failure) end
   if version and version > w.version then return reply.failure(list.too_large(version, w.version)) end
   if not record then return reply.failure(errors.not_found(kind, route.name)) end
@@ -183,10 +183,16 @@ local function update_scale(context)
   if not options then return reply.failure(failure) end
   local object
   object, failure = media.object(SCALE, context.request)
-  if not object then return reply.failure(failure) end
-  object, failure = scale.decode(context.w, object)
+  local is_unread = failure and failure.code == 400 and context.kind.crd
+  if not object and not is_unread then return reply.failure(failure) end
+  if object then object, failure = scale.decode(context.w, object) end
+  if failure and context.kind.crd then -- whose server knows no other Scale to name
+    failure = errors.bad_request('no kind is registered for the type v1.Scale in scheme '
+      .. '"k8s.io/apiextensions-apiserver/pkg/apiserver/customresource_handler.go:688"')
+  end
   failure = failure or common.check_name(object.metadata, context.route.namespace, context.route.name)
   if failure then return reply.failure(failure) end
+  options.scale_uid = type(object.metadata.uid) == "string" and object.metadata.uid ~= "" and object.metadata.uid or nil
   return write_scale(context, options, function() return object end)
 end
 
@@ -194,6 +200,10 @@ local function patch_scale(context)
   local patch_type, body, options = read_patch(context)
   if not patch_type then return refuse_patch(context, body, options) end
   if not SCALE_PATCHES[patch_type] then
+    local route = context.route
+    if not context.w:get(context.kind.id, route.namespace, route.name) then
+      return reply.failure(errors.not_found(context.kind, route.name))
+    end
     return reply.failure(errors.unsupported_media { "application/json-patch+json", "application/merge-patch+json" })
   end
   options.subresource = nil

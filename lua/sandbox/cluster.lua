@@ -195,10 +195,9 @@ end
 function M:step()
   self:wake()
   local w = self.w
-  local pending = w:pending()
-  local count = #pending
+  local count = w:pending_count()
   if count == 0 then return false end
-  local item = pending[count == 1 and 1 or w:choose("work", count)]
+  local item = w:pending_at(count == 1 and 1 or w:choose("work", count))
   local controller, key = item.controller, item.key
   w:take(controller, key)
   if CONTROLLERS[controller](self, key) == false then

@@ -75,7 +75,8 @@ function M:start()
     self.client = kube.open { namespace = self.catalogue, handler = function(request) return self.network:handle(request) end }
     self.controller = controller.new { cluster = self.client, generation = self.generation, module = "phdeployment",
       declaration = stage.declaration(self.generation), settings = self.settings, namespaces = self.namespaces,
-      catalog_namespace = self.catalogue, workers = self.workers, resync_seconds = self.resync }
+      catalog_namespace = self.catalogue, workers = self.workers, resync_seconds = self.resync,
+      events = not self.world.is_lean }
     self.controller:run()
   end)
 end
@@ -115,7 +116,7 @@ end
 
 local function has_work(self)
   local due = self.world:due()
-  return self.world:pending()[1] ~= nil or (due ~= nil and due <= self.world:now())
+  return self.world:pending_count() > 0 or (due ~= nil and due <= self.world:now())
 end
 
 -- One thing that can happen at this instant; false: nothing can.

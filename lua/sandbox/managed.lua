@@ -78,6 +78,22 @@ local function bring_up_to_date(list, live, atom)
   end
 end
 
+-- Equal sets are one, frozen: a cluster's objects have few between them.
+local kept, kept_count = {}, 0
+local KEPT = 1000 -- then it starts anew
+
+local function shared(set)
+  local shape = typed.shape(set, nil, atoms.DEDUCED_ATOM)
+  if not shape then return set end
+  local known = kept[shape]
+  if not known then
+    if kept_count >= KEPT then kept, kept_count = {}, 0 end
+    known = typed.frozen(set)
+    kept[shape], kept_count = known, kept_count + 1
+  end
+  return known
+end
+
 -- The entries after an update of live to new, neither with managedFields. Raises { text= } for lists with a key twice.
 local function updated(list, live, new, manager, operation, atom, api_version, time, as_is)
   local place = entries.find(list, manager, operation, api_version)
@@ -95,7 +111,7 @@ local function updated(list, live, new, manager, operation, atom, api_version, t
   if former and fieldset.equal(set, former.fieldsV1) then
     list[place or #list + 1] = entries.with(former, former.fieldsV1, former.time)
   else
-    list[place or #list + 1] = entries.new(manager, operation, api_version, time, set)
+    list[place or #list + 1] = entries.new(manager, operation, api_version, time, shared(set))
   end
   return entries.cap(list)
 end
@@ -118,7 +134,7 @@ local function set_of_new(new, schema, atom)
   if set == nil then
     local ok, changed = pcall(compare.compare, empty.of(schema), new, atom)
     if not ok then return false end
-    set = typed.frozen(unmanaged(changed))
+    set = shared(unmanaged(changed))
     known.sets[shape], known.count = set, known.count + 1
   end
   return set

@@ -197,7 +197,11 @@ function M:take_due() return self.agenda:take_due(self:now()) end
 function M:pend(controller, key) self.agenda:pend(controller, key) end
 
 -- Sorted array of { controller, key }; not to be modified.
-function M:pending() return self.agenda.pending end
+function M:pending() return self.agenda:list() end
+
+-- How many there are, and one of them by its place.
+function M:pending_count() return self.agenda.count end
+function M:pending_at(position) return self.agenda:at(position) end
 
 -- Take pending work out; false when there was none of the name.
 function M:take(controller, key) return self.agenda:take(controller, key) end

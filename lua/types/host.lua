@@ -118,6 +118,8 @@ typed = {}
 ---out of the ordinary, right or wrong: those two then know what it is. canonical: function(text) -> a quantity's canonical text | nil.
 ---A node must not change after its first use.
 function typed.decode(node, text, canonical) end
+---The same of a decoded value: a deep copy, which shares with it only what is frozen.
+function typed.clean(node, value, canonical) end
 ---An integer that is equal for values of which sandbox/typed/compare.lua says the same, `live` and the atom given; nil: not worth it.
 function typed.shape(value, live, atom) end
 ---Keep the JSON of a table beside it: whoever encodes it (alone or inside of another) copies it. Returns the table, which must never be
@@ -359,7 +361,8 @@ function queue:stop() end
 ---@class policy
 policy = {}
 ---Load a generation: {files={["phdeployment.lua"]=source,...}, name="policies", limits={memory=, instructions=, wall_ms=},
----background=true}: with background it is loaded on a worker thread, and the call (waits).
+---background=true}: with background it is loaded on a worker thread, and the call (waits). For specs: coverage=true (generation:lines),
+---reversed=true (pairs and next go the other way).
 ---@return generation|nil, PolicyError?
 function policy.load(options) end
 
@@ -387,6 +390,8 @@ function generation:describe(module) end
 function generation:check_state() end
 ---{memory=, memory_peak=, calls=, instructions= of the last call}
 function generation:stats() end
+---The lines of one of its files that were executed so far, as a set: {[3]=true}; nil without coverage.
+function generation:lines(file) end
 ---The text of one of its files as it was loaded, or nil.
 function generation:source(file) end
 function generation:close() end

@@ -33,7 +33,7 @@
 ---@field kind string
 ---@field name string
 ---@field code integer           HTTP status; 0: no answer; 409 for a conflict of ownership
----@field reason string          "Invalid", "Forbidden", "ChildConflict", "WaitingForDeletion" ...
+---@field reason string          "Invalid", "Forbidden", "ChildConflict", "WaitingForDeletion", "NotServed" ...
 ---@field message string
 
 ---@class Decision
@@ -42,6 +42,8 @@
 ---@field prune {kind: string, name: string}[]    children to delete, if ours
 ---@field replace {kind: string, name: string}[]  children that may be deleted and made again where the server refuses a change (422)
 ---@field status table|nil       the whole status that should be; the host fills conditions[].lastTransitionTime. nil: leave it
+---@field nudge {kind: string, name: string}[]|nil  children whose controllers should look again now, by a touch of their metadata: a
+---                              ReplicaSet that was refused a pod sleeps for up to 16 minutes
 ---@field events Event[]|nil    what happened, for people: written after the status, put together when they repeat, best effort. Compare
 ---                              with the status before, so that nothing is told twice
 ---@field recorded integer|nil   the status holds every generation up to this one in its history
@@ -52,6 +54,20 @@
 ---@field type "Normal"|"Warning"
 ---@field reason string          one word: "Deployed", "ImagePullFailed", "Recovered"
 ---@field message string         for people; no tokens, at most 1024 bytes
+
+---@class digest                 a global of policies
+digest = {}
+---Lowercase hex. @param text string @return string
+function digest.sha256(text) end
+---What an htpasswd file holds of a password: "{SSHA}...", as nginx reads it. The salt is made of the second text, so that the
+---same decision makes the same hash: take what nobody else has (the object's UID and the client's name). It is quick to
+---try: for tokens that are long and random. @param password string @param salt_of string @return string
+function digest.htpasswd(password, salt_of) end
+
+---@class base64                 a global of policies
+base64 = {}
+---RFC 4648, padded; of at most 1 MiB. @param text string @return string
+function base64.encode(text) end
 
 ---@class Controller             what policies/phdeployment.lua returns
 ---@field kind Kind              of the objects it is for
@@ -65,12 +81,15 @@
 ---@field api_version string     "apps/v1"
 ---@field kind string            "Deployment"
 ---@field resource string        "deployments"
----@field keep "whole"|"metadata"|string[]
+---@field keep "whole"|"metadata"|string[]  what of an object is cached and seen. Secrets: "metadata"; the host compares their contents
+---                              with the server's, and keeps none
+---@field drop string[]|nil      paths of what is not cached all the same
 ---@field revisions boolean|nil
 ---@field field_selector string|nil   only these leave the server: "involvedObject.kind=Pod,reason=FailedMount"
 ---@field about string|nil       watches: name of another watch whose objects these tell of (Events of pods), by their name at the path `by`
 ---@field by string|nil          "involvedObject.name"
----@field optional boolean|nil   watches: nothing waits for it; without the right to read it, it is empty
+---@field optional boolean|nil   watches and children: a kind that the cluster may not serve, or not let us read, keeps nothing waiting. It is
+---                              empty then, and a child of it that is wanted is a Problem ("NotServed")
 
 ---@class InputDeclaration: Kind
 ---@field namespace string|nil   a settings key that names the namespace ("catalogNamespace"); absent: the object's

@@ -184,8 +184,9 @@ local function retarget(record, from, to, path)
       if request.body then
         local body = request.body:gsub("%x+%-%x+%-%x+%-%x+%-%x+", function(uid) return old[uid] and new[old[uid]] end)
         body = json.decode(replaced(body, '"namespace":"' .. from .. '"', '"namespace":"' .. to .. '"'))
-        body.metadata.resourceVersion = nil -- of another object's history
-        if not old[body.metadata.uid] and request.path:find("/status", 1, true) == nil then body.metadata.uid = nil end
+        local meta = body.metadata or {} -- the count of an Event is patched without
+        meta.resourceVersion = nil -- of another object's history
+        if not old[meta.uid] and request.path:find("/status", 1, true) == nil then meta.uid = nil end
         request.body = json.encode(body)
       end
       lines[#lines + 1] = json.encode(request)

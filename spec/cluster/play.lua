@@ -52,8 +52,17 @@ local function start_operator()
   return assert(process.spawn { argv = { "sh", "-c", 'exec "$@" 2>"$0"', log, table.unpack(argv) }, inherit = true }), log
 end
 
+local operator
+
+-- An operator that has ended brings no phase any more.
+local function check_operator()
+  local status = operator:wait(0)
+  if status then error("the operator ended with status " .. status, 0) end
+end
+
 local function wait_phase(phase, generation)
   return api_words.eventually("phase " .. phase, 60, function()
+    check_operator()
     local object = api:get("PhDeployment", NAMESPACE, NAME)
     local status = object and object.status or {}
     return status.phase == phase and (status.observedGeneration or 0) >= (generation or object.metadata.generation) and object, status.phase
@@ -89,7 +98,8 @@ local function main()
   api:install_crds()
   local kubelet = not is_sandbox and kubelet_words.start(cluster, { start_seconds = once and 0.2 or 1 })
   api:apply { apiVersion = "v1", kind = "Namespace", metadata = { name = NAMESPACE } }
-  local operator, log = start_operator()
+  local log
+  operator, log = start_operator()
   local watch = phases()
   local samples = api_words.manifests("crds/samples")
   for _, manifest in ipairs(samples) do

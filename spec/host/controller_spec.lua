@@ -267,7 +267,7 @@ describe("a policy that fails on an object", function()
     model "a"
     start((PLAIN:gsub("local o = seen.object", "%0\nerror('at ' .. o.metadata.resourceVersion)")))
     eventually("it was tried some times", function() return running.queue:failures "hub/a" >= 5 end)
-    assert.equal(1, #cluster:writes())
+    assert.equal(2, #cluster:writes()) -- a status, and an Event that tells of it
   end)
 
   spec("is forgotten with the next good decision", function()

@@ -32,6 +32,31 @@ describe("a difference is", function()
     assert.equal("", found(container { image = "a:1" }, live))
   end)
 
+  it("an init container that nobody asked for, also where none is wanted: it is taken away", function()
+    local function pod(names)
+      local list = json.array {}
+      for i, name in ipairs(names) do list[i] = { name = name, image = "a" } end
+      return deployment { containers = json.array { { name = "model" } }, initContainers = #names > 0 and list or nil }
+    end
+    assert.equal("spec.template.spec.initContainers[theirs] (not ours)", found(pod {}, pod { "theirs" }))
+    assert.equal("spec.template.spec.initContainers[theirs] (not ours)", found(pod { "ours" }, pod { "ours", "theirs" }))
+    assert.equal("", found(pod {}, pod {}))
+    assert.equal('{"spec":{"template":{"spec":{"initContainers":[{"$patch":"delete","name":"theirs"}]}}}}',
+      json.encode(diff.repair(pod {}, pod { "theirs" })))
+  end)
+
+  it("a lock that nobody wants on an Ingress, and no other annotation of others", function()
+    local function ingress(annotations)
+      return { apiVersion = "networking.k8s.io/v1", kind = "Ingress", metadata = { name = "i", annotations = annotations }, spec = {} }
+    end
+    local live = ingress { a = "b", theirs = "x", ["nginx.ingress.kubernetes.io/auth-type"] = "basic",
+      ["nginx.ingress.kubernetes.io/whitelist-source-range"] = "10.0.0.0/8" }
+    assert.equal("metadata.annotations.nginx.ingress.kubernetes.io/auth-type (not ours)", found(ingress { a = "b" }, live))
+    assert.equal('{"metadata":{"annotations":{"nginx.ingress.kubernetes.io/auth-type":null}}}',
+      json.encode(diff.repair(ingress { a = "b" }, live)))
+    assert.equal("", found(ingress { ["nginx.ingress.kubernetes.io/auth-type"] = "basic" }, live))
+  end)
+
   it("not a zero value that Go leaves out", function()
     assert.equal("", found(deployment({ containers = json.array {} }, { paused = false, minReadySeconds = 0 }), deployment { }))
     assert.equal("spec.paused", found(deployment({}, { paused = false }), deployment({}, { paused = true })))

@@ -331,6 +331,12 @@ local function patched(self, options, path, body)
   return answer(live and 200 or 201, self:put(path, object))
 end
 
+local function created(self, path, body)
+  path = path .. "/" .. body.metadata.name
+  if self.objects[path] then return answer(409, nil, "AlreadyExists", "it is there already") end
+  return answer(201, self:put(path, body))
+end
+
 local function deleted(self, path, body)
   local live = self.objects[path]
   if not live then return answer(404, nil, "NotFound", "not found") end
@@ -361,6 +367,7 @@ function M:request(options)
     end
   end
   if method == "PATCH" then return patched(self, options, (path:gsub("/status$", "")), body) end
+  if method == "POST" then return created(self, path, body) end
   if method == "DELETE" then return deleted(self, path, body) end
   local object = self.objects[path]
   if not object then return answer(404, nil, "NotFound", path .. " not found") end

@@ -2,10 +2,12 @@
 #include <lua.h>
 #include <lualib.h>
 #include <lauxlib.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <time.h>
 
 #include "script/policy.h"
+#include "script/policy_state.h"
 #include "script/transfer.h"
 #include "script/value.h"
 #include "test.h"
@@ -583,9 +585,87 @@ TEST(with_any_amount_of_memory_it_works_or_says_that_it_is_too_little)
 	CHECK_INT(failed, >, 5);
 }
 
+/* A process inside a call under a watchdog of 1 s: it stands still first if it should, then stays for so long. How it ended. */
+static int end_in_a_call(struct policy *p, bool stands_still, long ms)
+{
+	pid_t child = fork();
+	if (child == 0) {
+		freopen("/dev/null", "w", stderr);
+		policy_watchdog_start(1);
+		policy_entered(p);
+		if (stands_still)
+			raise(SIGSTOP);
+		nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+		policy_left(p);
+		_exit(0);
+	}
+	int status = 0;
+	if (stands_still) {
+		CHECK(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status));
+		nanosleep(&(struct timespec){2, 500000000}, NULL);
+		kill(child, SIGCONT);
+	}
+	CHECK(waitpid(child, &status, 0) == child);
+	return status;
+}
+
+TEST(the_watchdog_ends_a_process_that_hangs_in_a_call_and_no_process_that_stood_still)
+{
+	struct policy *p = must_load("return 1");
+	int hung = end_in_a_call(p, false, 3000);
+	CHECK(WIFSIGNALED(hung) && WTERMSIG(hung) == SIGABRT);
+	CHECK_INT(end_in_a_call(p, true, 400), ==, 0);
+	policy_free(p);
+}
+
+/* --- for specs --- */
+
+static struct policy *load_for_specs(const char *source, bool coverage, bool reversed)
+{
+	struct policy_file f = {.name = "p.lua", .source = source, .len = strlen(source)};
+	struct policy_options o = {.name = "test", .files = &f, .file_count = 1, .coverage = coverage, .reversed = reversed};
+	open_host();
+	struct policy *p = policy_new(&o, &error);
+	if (p == NULL)
+		FAIL("%s:%d: %s", error.file, error.line, error.text);
+	return p;
+}
+
+TEST(coverage_says_which_lines_were_executed_and_changes_no_budget)
+{
+	const char *source = "local M = {}\n\nfunction M.decide(seen)\n  if seen.a then\n    return 1\n  end\n  for i = 1, 3000 do seen.b = i end\n  return 2\nend\nreturn M\n";
+	size_t count = 0;
+	struct policy *plain = load_for_specs(source, false, false);
+	CHECK(policy_lines(plain, "p.lua", &count) == NULL);
+	struct policy *p = load_for_specs(source, true, false);
+	const unsigned char *lines = policy_lines(p, "p.lua", &count);
+	CHECK(lines != NULL && policy_lines(p, "q.lua", &count) == NULL);
+	CHECK_INT((int)count, ==, 11);
+	CHECK(lines[0] && !lines[1] && lines[9] && !lines[3]); /* loaded, not called */
+	CHECK(call(p, "{}") == SCRIPT_OK && call(plain, "{}") == SCRIPT_OK);
+	CHECK(lines[3] && !lines[4] && lines[6] && lines[7]);
+	CHECK(policy_stats(p).instructions == policy_stats(plain).instructions);
+	CHECK(call(p, "{\"a\":1}") == SCRIPT_OK && lines[4]);
+	policy_free(p);
+	policy_free(plain);
+	p = load_for_specs("return {decide = function() while true do end end}", true, false);
+	CHECK(call(p, "{}") == SCRIPT_BUDGET);
+	policy_free(p);
+}
+
+TEST(pairs_and_next_go_the_other_way_for_specs_that_ask_whether_it_matters)
+{
+	struct policy *p = load_for_specs("return {decide = function(t) local o = {} for k in pairs(t) do o[#o + 1] = k end "
+		"local n = 0 for i, v in pairs({7, 8}) do n = n * 10 + v end return {o, (next(t)), n} end}", false, true);
+	CHECK(call(p, "{\"a\":1,\"b\":2,\"c\":3}") == SCRIPT_OK);
+	CHECK_TEXT(json_of_top(), "[[\"c\",\"b\",\"a\"],\"c\",78]");
+	policy_free(p);
+}
+
 TEST_MAIN(T(plain_data_goes_in_and_comes_out),
 	T(several_arguments_and_tables_of_the_host_go_in),
 	T_TIMED(endless_loops_are_stopped),
+	T_TIMED(the_watchdog_ends_a_process_that_hangs_in_a_call_and_no_process_that_stood_still),
 	T(an_error_that_would_loop_when_shown_is_named_by_its_type),
 	T_TIMED(loops_inside_c_functions_are_stopped),
 	T_TIMED(comparing_huge_texts_is_stopped_soon),
@@ -595,6 +675,8 @@ TEST_MAIN(T(plain_data_goes_in_and_comes_out),
 	T(globals_and_libraries_cannot_be_written),
 	T(no_address_is_shown),
 	T(pairs_walks_numbers_then_texts_in_order),
+	T(coverage_says_which_lines_were_executed_and_changes_no_budget),
+	T(pairs_and_next_go_the_other_way_for_specs_that_ask_whether_it_matters),
 	T(sort_is_stable_and_survives_unfair_comparators),
 	T(an_error_has_file_line_source_and_path),
 	T(long_and_odd_error_texts_are_cut_and_cleaned),

@@ -298,6 +298,21 @@ describe("a model that is fetched", function()
     end)
   end)
 
+  it("loses an init container that somebody else adds, with one of ours and without", function()
+    harness.with({}, function(world)
+      world:deploy "plain"
+      world:deploy("fetched", function(object) object.spec.predictors[1].modelURI = "s3://bucket/model" end)
+      for name, count in pairs { plain = 0, fetched = 1 } do
+        world:phase(name, "Deployed")
+        world.api:patch("Deployment", world.namespace, "deploy-" .. name, "strategic",
+          { spec = { template = { spec = { initContainers = { { name = "miner", image = "registry.example/miner" } } } } } })
+        harness.eventually("it is gone from " .. name, 10, function()
+          return #(world:child("Deployment", name).spec.template.spec.initContainers or {}) == count
+        end)
+      end
+    end)
+  end)
+
   it("from nowhere is refused by the operator, and what runs goes on (faults 4, 32)", function()
     harness.with({}, function(world)
       world:deploy "m"

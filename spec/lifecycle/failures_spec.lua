@@ -16,8 +16,8 @@ local function failed(world, name, reason, words)
   return object
 end
 
--- The kubelet says this of the model's container (nil: that it runs). The sandbox's finds it out by itself.
-local function says_of_model(world, name, state)
+-- The kubelet says this of the model's container (nil: that it runs), and of its init container. The sandbox's finds it out by itself.
+local function says_of_model(world, name, state, init)
   if harness.backend == "sandbox" then return end
   local pod = harness.eventually("a pod is on the node", 15, function()
     local one = world.api:list("Pod", world.namespace, "primehub.io/phdeployment=" .. name)[1]
@@ -26,7 +26,14 @@ local function says_of_model(world, name, state)
   local statuses = pod.status.containerStatuses
   statuses[1].state, statuses[1].ready = state or { running = { startedAt = "2026-01-01T00:00:00Z" } }, state == nil
   local ready = json.array { { type = "Ready", status = state and "False" or "True" }, { type = "PodScheduled", status = "True" } }
-  world.api:patch("Pod", world.namespace, pod.metadata.name, "merge", { status = { containerStatuses = statuses, conditions = ready } }, "status")
+  world.api:patch("Pod", world.namespace, pod.metadata.name, "merge",
+    { status = { containerStatuses = statuses, initContainerStatuses = init and json.array { init } or nil, conditions = ready } }, "status")
+end
+
+-- The init container as its kubelet tells it.
+local function initializer(state, last)
+  return { name = "model-initializer", image = "registry.example/fetch:v1", imageID = "", ready = state.terminated ~= nil, restartCount = last and 1 or 0,
+    state = state, lastState = last or {} }
 end
 
 -- The Event that a node writes of a pod whose volume it cannot mount.
@@ -154,6 +161,25 @@ describe("Failed, and recovered:", function()
       world.api:create { apiVersion = "v1", kind = "Secret", metadata = { name = "keys", namespace = world.namespace }, stringData = { key = "1" } }
       says_of_model(world, "m", nil)
       world:phase("m", "Deployed")
+    end)
+  end)
+
+  it("the model's files cannot be fetched, and what the init container said of it", function()
+    harness.with({ settings = { modelUri = { image = "registry.example/fetch", tag = "v1" } } }, function(world)
+      world.kubelet:image("registry.example/fetch:v1", "crashes")
+      world:deploy("m", function(object) object.spec.predictors[1].modelURI = "s3://bucket/model" end)
+      local ended = { exitCode = 1, reason = "Error", message = "ValueError: no model\n", startedAt = "2026-01-01T00:00:00Z",
+        finishedAt = "2026-01-01T00:00:00Z" }
+      says_of_model(world, "m", { waiting = { reason = "PodInitializing" } },
+        initializer({ waiting = { reason = "CrashLoopBackOff" } }, { terminated = ended }))
+      local object = failed(world, "m", "ModelFetchFailed",
+        "The model cannot be fetched from s3://bucket/model: Error, exit code 1: ValueError: no model")
+      assert.equal("False", harness.condition(object, "ModelFetched").status)
+      world.kubelet:image("registry.example/fetch:v1", "runs")
+      ended.exitCode, ended.reason, ended.message = 0, "Completed", nil
+      says_of_model(world, "m", nil, initializer { terminated = ended })
+      object = world:phase("m", "Deployed")
+      assert.equal("True", harness.condition(object, "ModelFetched").status)
     end)
   end)
 

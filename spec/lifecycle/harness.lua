@@ -173,7 +173,10 @@ function M.phases_of(world, name)
       if phase and seen[#seen] ~= phase then seen[#seen + 1] = phase end
     end }
   assert(watch:wait_synced(10))
-  return seen, function() watch:stop() end
+  return seen, function()
+    loop.sleep(0.3) -- what a GET shows already may still be on its way
+    watch:stop()
+  end
 end
 
 -- From now on pods of this image take so long to end. (The kubelet of a real control plane knows one time for all.)

@@ -132,6 +132,7 @@ end
 local running = {}
 
 local function join(name)
+  harness.share() -- made once, and not by two at a time
   if not running.killed then running.killed, running.stopped = loop.spawn(killed), loop.spawn(stopped) end
   local ok, why = running[name]:join()
   if not ok then error(why, 0) end

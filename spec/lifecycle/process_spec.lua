@@ -177,6 +177,59 @@ users: [{name: dead, user: {}}]
   end)
 end)
 
+describe("the feature switch", function()
+  -- Started so, it idles: healthy and ready, it says so, and a PhDeployment stays as it was written.
+  local function idles(options, name)
+    harness.with({ operator = false }, function(world)
+      if options.env_file then
+        assert(fs.write(world.folder .. "/.env", options.env_file))
+        options.words = { "--env-file", world.folder .. "/.env" }
+      end
+      world:start_operator(options)
+      local url = "http://" .. address_of(world.log)
+      world:deploy("m")
+      assert.equal(200, http.request({ url = url .. "/healthz" }).status)
+      local ready = http.request({ url = url .. "/readyz" })
+      assert.equal(200, ready.status)
+      assert.contains("switched off by " .. name .. "=false", ready.body)
+      assert.contains("moonphase idles", fs.read(world.log))
+      assert.equal(503, world:ask_operator("/explain?name=m").status)
+      assert.equal(200, world:ask_operator("/stats").status)
+      loop.sleep(1)
+      assert.is_nil(world:child("Deployment", "m"))
+      assert.is_nil(world:get("m").status)
+      world.operator:signal("HUP")
+      assert.equal(0, world:stop_operator())
+      world:start_operator()
+      world:phase("m", "Deployed")
+    end)
+  end
+
+  it("idles the operator by the name as the specification spells it", function()
+    idles({ env = { PRIMEHUB_FEATURE_MODEL_DEPLOYEMNT = "false" } }, "PRIMEHUB_FEATURE_MODEL_DEPLOYEMNT")
+  end)
+
+  it("idles the operator by the right spelling, from --env-file", function()
+    idles({ env_file = "# a feature\nPRIMEHUB_FEATURE_MODEL_DEPLOYMENT=false\n" }, "PRIMEHUB_FEATURE_MODEL_DEPLOYMENT")
+  end)
+
+  it("is on when it says true", function()
+    harness.with({ operator = false }, function(world)
+      world:start_operator { env = { PRIMEHUB_FEATURE_MODEL_DEPLOYMENT = "true", PRIMEHUB_FEATURE_MODEL_DEPLOYEMNT = "true" } }
+      world:deploy("m")
+      world:phase("m", "Deployed")
+    end)
+  end)
+
+  it("idles also without a cluster to ask", function()
+    harness.with({ operator = false }, function(world)
+      world:start_operator { env = { PRIMEHUB_FEATURE_MODEL_DEPLOYMENT = "false", KUBECONFIG = world.folder .. "/nowhere" } }
+      assert.equal(200, http.request({ url = "http://" .. address_of(world.log) .. "/readyz" }).status)
+      assert.equal(0, world:stop_operator())
+    end)
+  end)
+end)
+
 describe("ways into a cluster", function()
   local function works(config_text, env)
     harness.with({ operator = false }, function(world)

@@ -18,6 +18,12 @@ local CONTINUE_TOO_OLD = "The provided continue parameter is too old to display 
   .. "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted "
   .. "between the time the first chunk was returned and now may show up in the list."
 
+-- Whether the fields name the one object: then there are no pieces.
+local function names_one(kind, namespace, query)
+  if kind.namespaced and namespace == "" or query.continue and query.continue ~= "" then return false end
+  return ("," .. (query.fieldSelector or "")):find(",metadata%.name==?[^=,!]") ~= nil
+end
+
 -- { namespace=, labels=, fields= } of a request's query | nil, failure
 function M.filter(kind, namespace, query)
   local labels, why = selectors.labels(query.labelSelector)
@@ -25,7 +31,7 @@ function M.filter(kind, namespace, query)
   local fields
   fields, why = selectors.fields(kind, query.fieldSelector)
   if why then return nil, errors.bad_request(why) end
-  return { namespace = namespace ~= "" and namespace or nil, labels = labels, fields = fields }
+  return { namespace = namespace ~= "" and namespace or nil, labels = labels, fields = fields, single = names_one(kind, namespace, query) }
 end
 
 -- Whether an object of the right namespace passes.
@@ -126,7 +132,7 @@ function M.select(w, kind, filter, options)
   local limit = options.limit
   -- A list "at any version" comes from the server's cache, which knows no pieces. There is more when there is any object behind, even
   -- if none of them passes: only the next piece finds that out.
-  if limit > 0 and #records >= limit and options.version ~= 0 and all[#all] ~= records[limit] then
+  if limit > 0 and not filter.single and #records >= limit and options.version ~= 0 and all[#all] ~= records[limit] then
     metadata.continue = encode_token(shown, key_of(filter, records[limit]))
     if not filter.labels and not filter.fields then metadata.remainingItemCount = #records - limit end
     records = table.move(records, 1, limit, 1, {})

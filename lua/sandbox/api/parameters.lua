@@ -28,9 +28,13 @@ function M.boolean(text)
 end
 
 -- A resourceVersion of a read. -> integer (nil when absent) | nil, failure
-function M.version(text)
+function M.version(text, is_uncached)
   if text == nil or text == "" then return nil end
   if #text < 20 and text:find("^%d+$") then return math.tointeger(tonumber(text)) end
+  if is_uncached then -- what reads the storage itself has other words than the cache
+    return nil, errors.bad_request(("invalid resource version: resourceVersion: Invalid value: %s: strconv.ParseUint: parsing %s: "
+      .. "invalid syntax"):format(checks.quote(text), checks.quote(text)))
+  end
   return nil, errors.failure(500, nil, ("resourceVersion: Invalid value: %s: strconv.ParseUint: parsing %s: invalid syntax")
     :format(checks.quote(text), checks.quote(text)))
 end
@@ -154,10 +158,7 @@ function M.list(query, is_watch, is_uncached)
   if not timeout then return nil, failure end
   failure = check_match(query.resourceVersionMatch, query.resourceVersion, query.continue, is_watch)
   if failure then return nil, failure end
-  local version, trouble = M.version(query.resourceVersion)
-  if trouble and not is_watch and (limit > 0 or is_uncached) then -- what reads the storage itself has other words than the cache
-    trouble = errors.bad_request("invalid resource version: " .. trouble.message)
-  end
+  local version, trouble = M.version(query.resourceVersion, not is_watch and (limit > 0 or is_uncached))
   if trouble then return nil, trouble end
   return { limit = math.max(limit, 0), continue = query.continue ~= "" and query.continue or nil, version = version,
     match = query.resourceVersionMatch ~= "" and query.resourceVersionMatch or nil, timeout = query.timeoutSeconds and timeout or nil,

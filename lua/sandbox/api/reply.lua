@@ -53,6 +53,7 @@ function M.list(context, records, metadata)
   end
   local items = json.array {}
   for at, record in ipairs(records) do items[at] = view.partial(record, wanted.version) end
+  metadata.remainingItemCount = nil
   if #items == 0 then items = json.null end -- a nil slice there, and here alone
   return M.value(200, { kind = "PartialObjectMetadataList", apiVersion = "meta.k8s.io/" .. wanted.version, metadata = metadata,
     items = items }, wanted)

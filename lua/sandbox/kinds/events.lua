@@ -88,7 +88,7 @@ local function row(object, w)
   if not is_given(place) then place = object.reportingInstance end
   if is_given(place) then from = from .. ", " .. place end
   local about = object.involvedObject or {}
-  local target = (about.kind or ""):lower() .. "/" .. (about.name or "")
+  local target = (about.kind or ""):lower() .. (is_given(about.name) and "/" .. about.name or "")
   return { last and rows.since(last, w) or rows.since(first, w), object.type or "", object.reason or "", target, about.fieldPath or "",
     from, ((object.message or ""):gsub("%s+$", "")), rows.since(first, w), count, object.metadata.name }
 end

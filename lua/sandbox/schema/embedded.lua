@@ -135,6 +135,8 @@ local function check_map(errs, path, node, value)
       local key = json.encode(keys)
       if seen[key] then checks.duplicate(errs, ("%s[%d]"):format(path, i - 1), checks.verbatim(gotext.source(keys))) end
       seen[key] = true
+    elseif item ~= json.null then
+      checks.invalid(errs, ("%s[%d]"):format(path, i - 1), checks.verbatim(gotext.source(item)), "must be an object for an array of list-type map")
     end
   end
 end

@@ -85,8 +85,8 @@ local PACKAGES = { [""] = "core", ["admissionregistration.k8s.io"] = "admissionr
   ["coordination.k8s.io"] = "coordination", ["networking.k8s.io"] = "networking", ["scheduling.k8s.io"] = "scheduling" }
 
 -- Types that belong to every group.
-local EVERYWHERE = { CreateOptions = true, DeleteOptions = true, GetOptions = true, ListOptions = true, PatchOptions = true, UpdateOptions = true,
-  WatchEvent = true }
+local EVERYWHERE = { CreateOptions = true, DeleteOptions = true, GetOptions = true, ListOptions = true, PatchOptions = true,
+  UpdateOptions = true, WatchEvent = true }
 
 -- What is wrong with a built-in object's type, or nil. Absent is right.
 function M.type_trouble(w, kind, object)
@@ -99,7 +99,8 @@ function M.type_trouble(w, kind, object)
   local group, short = version:match("^(.+)/([^/]+)$")
   local known = w.registry and w.registry:by_kind(group or "", short or version, name)
   if known and not known.crd or EVERYWHERE[name] and (version == wanted or version == "v1") then
-    return ("converting (%s.%s) to (%s.%s): unknown conversion"):format(known and known.version or short or version, name, PACKAGES[kind.group] or kind.group, kind.kind)
+    return ("converting (%s.%s) to (%s.%s): unknown conversion"):format(known and known.version or short or version, name,
+      PACKAGES[kind.group] or kind.group, kind.kind)
   end
   return ('no kind %q is registered for version %q in scheme "pkg/api/legacyscheme/scheme.go:30"'):format(name, version)
 end
@@ -124,7 +125,8 @@ function M.type_later(kind, object)
       message = ("Invalid value: %q: must be %s"):format(tostring(version), wanted) }
   end
   local metadata = type(object.metadata) == "table" and object.metadata or {}
-  return { validate = errors.invalid({ kind = name, group = kind.group },
+  local group = version == wanted and kind.group or tostring(version):match("^(.+)/[^/]+$") or ""
+  return { validate = errors.invalid({ kind = name, group = group },
     type(metadata.name) == "string" and metadata.name or "", causes) }
 end
 

@@ -97,11 +97,14 @@ local function applied(w, kind, namespace, name, record, config, options)
   local failure = check_configuration(w, kind, config)
   if failure then return nil, failure end
   if kind.crd and config.kind == nil then config = with(config, { kind = kind.kind }) end
-  if config.metadata == json.null then config = with(config, { metadata = {} }) end
+  -- Metadata that are no object name nobody, but who owns what is asked first.
+  local is_nameless = kind.crd and config.metadata ~= nil and config.metadata ~= json.null and type(config.metadata) ~= "table"
+  if is_nameless or config.metadata == json.null then config = with(config, { metadata = {} }) end
   -- The configuration goes in as it came: neither defaults nor what the schema does not know are dropped from what it owns.
   local new, conflicts = common.managed().apply(record and view.object(kind, record), config, options.manager, options.force, kind.schema,
     common.api_version(kind), w:time())
   if not new then return nil, conflicts end
+  if is_nameless then return nil, common.check_name({}, "", name) end
   local uid = type(new.metadata) == "table" and new.metadata.uid
   if not record and type(uid) == "string" and uid ~= "" then
     return nil, errors.conflict(kind, name, ("uid mismatch: the provided object specified uid %s, and no existing object was found")

@@ -129,13 +129,13 @@ local function delete(w, kind, record, options)
   local is_held = metadata.finalizers and metadata.finalizers[1] ~= nil or false
   local before = record
   if grace or is_held or finalizers then
+    -- The server's own slip: to take off the last finalizer it deletes at once, and only if the version is none.
+    if not grace and not is_held and options.preconditions and options.preconditions.resourceVersion then
+      return nil, common.broken_precondition(kind, record.namespace, record.name, "ResourceVersion", "", tostring(record.version))
+    end
     if not grace and is_held then mark(w, metadata) end
     record = put(w, kind, record, new, options)
     if is_held or grace and metadata.deletionGracePeriodSeconds > 0 then return record, false end
-    -- The server's own slip: having taken a finalizer off, it deletes only if the version is none.
-    if not grace and options.preconditions and options.preconditions.resourceVersion then
-      return nil, common.broken_precondition(kind, record.namespace, record.name, "ResourceVersion", "", tostring(record.version))
-    end
   end
   if not options.dry_run then M.gone(w, kind, record) end
   return grace and record or before, true

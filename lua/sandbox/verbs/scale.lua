@@ -53,7 +53,10 @@ function M.write(w, kind, namespace, name, options, change)
   local subresource = subresource_of(kind)
   options.applied = true
   local record, failure = update.put(w, kind, namespace, name, options, function(record)
-    if not record then return nil, errors.not_found(kind, name) end
+    if not record then
+      local uid = kind.crd and options.scale_uid
+      return nil, uid and common.broken_precondition(kind, namespace, name, "UID", uid, "", options.dry_run) or errors.not_found(kind, name)
+    end
     local scale, refused = change((subresource.read(record.object)))
     if not scale then return nil, refused end
     refused = common.check_name(scale.metadata or {}, namespace, name)

@@ -85,7 +85,7 @@ local function attempt(w, kind, namespace, name, options, produce)
       or kind.id == "services" and options.subresource == "status"
     if not creates then return nil, errors.not_found(kind, name) end
     local _, unreadable = common.version_of(new.metadata)
-    if unreadable then return nil, unreadable end
+    if unreadable and not DIRECT[kind.id] then return nil, unreadable end
     if not options.dry_run then new.metadata.resourceVersion = nil end
     local created, refused = create.finish(w, kind, namespace, new, options, later)
     if created then created.unclean = is_unclean end

@@ -121,6 +121,9 @@ end
 
 -- Directives in a strategic merge patch, where there is something to direct.
 local function direct(s, kind, patch)
+  for _, name in ipairs { "metadata", "spec" } do
+    if patch[name] == json.null then patch[name] = nil end
+  end
   local pod = kind.kind == "Pod" and patch.spec or tree.get(patch, { "spec", "template", "spec" })
   local roll = s:number(8)
   if roll == 1 and pod then
@@ -164,11 +167,16 @@ function M.apply(s, kind, object)
   if kind.kind == "Pod" and s:chance(60) then config = {} end
   if s:chance(15) then config = {} end
   if kind.custom and config.spec then config.spec.unknown, config.spec.unknownField = nil, nil end -- see differences.lua
-  if kind.kind == "Gadget" and not config.spec then config.spec = { level = 1 } end
   config.apiVersion, config.kind = object.apiVersion, object.kind
   config.metadata = { name = object.metadata.name, namespace = object.metadata.namespace }
   if s:chance(70) then config.metadata.labels = tree.copy(object.metadata.labels) end
   if s:chance(20) then config.metadata.annotations = { note = s:pick { "one", "two" } } end
+  if kind.kind == "Gadget" then -- the same fields each time: see differences.lua
+    config.spec, config.extra = { level = s:number(3), note = s:pick { "x", "y" } }, { kept = s:chance(50) }
+    config.metadata.labels = { seq = "@{p}q", app = s:pick { "x", "y" } }
+    config.metadata.annotations = { note = s:pick { "one", "two" } }
+    return config
+  end
   if s:chance(8) then config.metadata.finalizers = json.array { "example.com/hold" } end
   return config
 end

@@ -296,7 +296,7 @@ function verbs.scale(self)
 end
 
 local WEIGHTS = { { 16, "create" }, { 6, "get" }, { 7, "list" }, { 3, "continue" }, { 3, "watch" }, { 8, "update" }, { 8, "json" }, { 8, "merge" },
-  { 8, "strategic" }, { 11, "apply" }, { 6, "delete" }, { 2, "deletecollection" }, { 5, "status" }, { 4, "scale" } }
+  { 8, "strategic" }, { 11, "apply" }, { 6, "delete" }, { 3, "deletecollection" }, { 5, "status" }, { 4, "scale" } }
 
 -- The next request. careful: only what should succeed.
 function M:next(careful)

@@ -8,7 +8,7 @@ local random = include "spec/sandbox/differential/random.lua"
 local requests = include "spec/sandbox/differential/requests.lua"
 local sides = include "spec/sandbox/differential/sides.lua"
 
-local M = { LEAST = 30, MOST = 90 }
+local M = { LEAST = 30, MOST = 200 }
 
 -- A namespace for each half of a sequence, before it begins.
 local function prepare(side)

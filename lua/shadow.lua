@@ -1,0 +1,256 @@
+-- A second policies folder that decides beside the live one, on live events, and is never obeyed.
+--
+-- Whenever the controller worked on an object, both decide it on what is seen then, in a task of the shadow's own; what
+-- they decide differently is counted, logged when it changes, and told by `moonphase explain --shadow`. The shadow
+-- writes nothing. Its folder may be edited too: what loads replaces it and decides everything anew, what does not load is
+-- logged and the one before goes on. Values of children are never logged, only where they differ.
+
+local beside = require "beside"
+local contract = require "contract"
+local guard = require "guard"
+local masked = require "masked"
+local policies = require "policies"
+local watches = require "watches"
+
+local M = {}
+M.__index = M
+
+local PATHS_MOST = 12      -- of one object, in a log line
+local VALUE_MOST = 200     -- bytes of a value of the status, in a log line
+local SYNC_SECONDS = 30
+local WHATS = { "status", "children", "prune", "replace", "error" }
+
+-- options: {controller, dir, settings_path}. load() and start() follow.
+function M.new(options)
+  local self = setmetatable({ world = options.controller, dir = options.dir, settings_path = options.settings_path,
+    waiting = {}, bell = loop.event(), told = {}, differing = 0,
+    total = metrics.counter("moonphase_shadow_differences_total", "Objects that the shadow policies decided differently, by what differed", { "what" }),
+    objects = metrics.gauge("moonphase_shadow_objects_differing", "Objects on which live and shadow policies differ now", {}) }, M)
+  for _, what in ipairs(WHATS) do self.total:add(0, what) end
+  return self
+end
+
+-- ---------------------------------------------------------------- two decisions
+
+local function is_map(value) return type(value) == "table" and not json.is_array(value) end
+
+-- A list whose entries each have a name or a type of their own, by that: conditions, containers, env.
+local function as_map(list, key)
+  local map = {}
+  for _, entry in ipairs(list) do
+    local name = type(entry) == "table" and entry[key]
+    if type(name) ~= "string" or map[name] then return nil end
+    map[name] = entry
+  end
+  return map
+end
+
+-- Where two plain values differ: {{path=, live=, shadow=}...}; other lists are compared whole.
+local function differences(live, shadow, path, found)
+  if type(live) == "table" and type(shadow) == "table" and json.is_array(live) and json.is_array(shadow) then
+    for _, key in ipairs { "type", "name" } do
+      local a, b = as_map(live, key), as_map(shadow, key)
+      if a and b then return differences(a, b, path, found) end
+    end
+  end
+  if not (is_map(live) and is_map(shadow)) then
+    if (live == nil) ~= (shadow == nil) or live ~= nil and not json.equal(live, shadow) then
+      found[#found + 1] = { path = path, live = live, shadow = shadow }
+    end
+    return found
+  end
+  local names = {}
+  for name in pairs(live) do names[name] = true end
+  for name in pairs(shadow) do names[name] = true end
+  local sorted = {}
+  for name in pairs(names) do sorted[#sorted + 1] = name end
+  table.sort(sorted, function(a, b) return tostring(a) < tostring(b) end)
+  for _, name in ipairs(sorted) do
+    differences(live[name], shadow[name], path == "" and tostring(name) or path .. "." .. tostring(name), found)
+  end
+  return found
+end
+
+local function by_name(list)
+  local map = {}
+  for _, item in ipairs(list or {}) do map[item.kind .. "/" .. (item.name or item.metadata.name)] = item end
+  return map
+end
+
+-- What two decisions say differently: {{what=, path=, live=, shadow=}...}, Secrets masked.
+local function compare(live, shadow)
+  local found = {}
+  local function add(what, a, b)
+    for _, difference in ipairs(differences(a, b, "", {})) do
+      difference.what = what
+      found[#found + 1] = difference
+    end
+  end
+  add("status", live.status, shadow.status)
+  add("children", by_name(masked.children(live.children)), by_name(masked.children(shadow.children)))
+  add("prune", by_name(live.prune), by_name(shadow.prune))
+  add("replace", by_name(live.replace), by_name(shadow.replace))
+  return found
+end
+
+-- Both decisions on what is seen now: the differences; nil if the object is gone.
+local function look(self, key)
+  if self.live.generation ~= self.world.generation then self.live = beside.new(self.world, self.world) end
+  local seen, seen_live = self.view:seen(key), self.live:seen(key)
+  if not seen or not seen_live then return nil end
+  local decision, failure = self.view:decide(seen)
+  local live, live_failure = self.live:decide(seen_live)
+  if decision and live then return compare(live, decision) end
+  if not decision and not live then return {} end
+  return { { what = "error", path = "", live = live_failure and guard.sentence(live_failure), shadow = failure and guard.sentence(failure) } }
+end
+
+-- ---------------------------------------------------------------- telling
+
+local function brief(value)
+  local text = value == nil and "nothing" or type(value) == "table" and json.encode(value) or tostring(value)
+  return #text > VALUE_MOST and text:sub(1, VALUE_MOST):gsub("[\128-\255]*$", "") .. "..." or text
+end
+
+-- "status.phase: Deployed, shadow Failed; children.Deployment/deploy-m.spec.replicas"
+local function sentence(found)
+  local parts = {}
+  for i, difference in ipairs(found) do
+    if i > PATHS_MOST then
+      parts[i] = ("and %d more"):format(#found - PATHS_MOST)
+      break
+    end
+    local place = difference.what .. (difference.path ~= "" and "." .. difference.path or "")
+    local shows = difference.what == "status" or difference.what == "error"
+    parts[i] = shows and ("%s: live %s, shadow %s"):format(place, brief(difference.live), brief(difference.shadow)) or place
+  end
+  return table.concat(parts, "; ")
+end
+
+local function tell(self, key, found)
+  local text = found and #found > 0 and sentence(found) or nil
+  local before = self.told[key]
+  if text == before then return end
+  self.told[key] = text
+  self.differing = self.differing + (text and 1 or 0) - (before and 1 or 0)
+  self.objects:set(self.differing)
+  if not found then return end
+  if not text then return log.info("shadow: decides as the live policies again", { key = key, shadow = self.side.generation.digest }) end
+  local whats = {}
+  for _, difference in ipairs(found) do whats[difference.what] = true end
+  for what in pairs(whats) do self.total:add(1, what) end
+  log.info("shadow: decides otherwise", { key = key, shadow = self.side.generation.digest, differs = text })
+end
+
+-- The controller worked on this key.
+function M:touch(key)
+  if self.waiting[key] then return end
+  self.waiting[key] = true
+  self.bell:notify()
+end
+
+local function work(self)
+  while not self.stopped do
+    local key = next(self.waiting)
+    if not key then
+      self.bell:wait(1)
+    else
+      self.waiting[key] = nil
+      if self.view then
+        tell(self, key, look(self, key))
+      end
+      loop.sleep(0)
+    end
+  end
+end
+
+-- ---------------------------------------------------------------- the folder
+
+local function refuse(self, why)
+  self.refused = why
+  log.error("the shadow policies are refused" .. (self.side and ": the ones before them go on" or ""), { why = why, dir = self.dir })
+  return nil, why
+end
+
+local function drop(side)
+  if side.generation then side.generation:close() end
+  if side.set then side.set:release() end
+end
+
+-- (waits) Until what it watches beyond the live ones is complete; a text if that does not come.
+local function sync(set)
+  local deadline = loop.now() + SYNC_SECONDS
+  while not set:synced() do
+    if loop.now() > deadline then return "a watch of theirs is not complete: " .. (set:trouble() or "no answer came") end
+    loop.sleep(0.01)
+  end
+  set:open()
+end
+
+local function replace(self, side)
+  local old = self.side
+  self.side, self.refused, self.told, self.differing = side, nil, {}, 0
+  self.objects:set(0)
+  self.view, self.live = beside.new(self.world, side), beside.new(self.world, self.world)
+  if old then drop(old) end
+  log.info("shadow policies decide beside the live ones", { shadow = side.generation.digest, dir = self.dir, policy = self.world.generation.digest })
+  for _, key in ipairs(self.world.objects:keys()) do self:touch(key) end
+end
+
+-- (waits) Read the folder and decide beside from now on. true; nil and a text when it is refused.
+function M:load()
+  local files, why = policies.files(self.dir)
+  if not files then return refuse(self, why) end
+  local settings, trouble = policies.settings(files, self.settings_path)
+  if not settings then return refuse(self, trouble) end
+  local side <close> = setmetatable({ settings = settings }, { __close = function(side)
+    if self.side ~= side then drop(side) end
+  end })
+  local failure
+  side.generation, failure = policies.generation(files, self.dir, true)
+  if not side.generation then return refuse(self, policies.explain_error(failure)) end
+  side.declaration, failure = contract.declaration(side.generation, self.world.module)
+  if not side.declaration then return refuse(self, failure) end
+  side.set = watches.start(self.world, side.declaration, settings, self.world.set)
+  local late = sync(side.set)
+  if late then return refuse(self, late) end
+  replace(self, side)
+  return true
+end
+
+-- Decide beside the controller from now on (it has to be ready), and again when the folder is edited.
+function M:start()
+  self.world.shadow = self
+  local loading
+  local function again()
+    if loading then loading:cancel() end
+    loading = loop.spawn(function() self:load() end)
+  end
+  self.watch = loop.watch_path(self.dir, again)
+  again()
+  self.task = loop.spawn(work, self)
+end
+
+function M:stop()
+  self.stopped, self.world.shadow = true, nil
+  if self.watch then self.watch:close() end
+end
+
+-- ---------------------------------------------------------------- for people
+
+-- What it decides differently about a key now: {digest=, differences={{what, path, live, shadow}...}} or {refused=}; nil: no such object.
+function M:explain(key)
+  if not self.view then return { refused = self.refused or "it is not loaded yet" } end
+  local found = look(self, key)
+  if not found then return nil end
+  return { digest = self.side.generation.digest, differences = json.array(found), refused = self.refused }
+end
+
+-- For /readyz?verbose.
+function M:lines()
+  if not self.side then return "shadow: " .. (self.refused and "refused: " .. self.refused or "is being loaded") end
+  return ("shadow %s: differs on %d objects%s"):format(self.side.generation.digest, self.differing,
+    self.refused and "; refused: " .. self.refused or "")
+end
+
+return M
