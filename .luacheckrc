@@ -2,7 +2,7 @@
 std = "lua54"
 max_line_length = 160
 exclude_files = { "lua/types/*" }
-read_globals = { "loop", "json", "yaml", "quantity", "digest", "fs", "log", "metrics", "process", "http", "kube", "work",
+read_globals = { "loop", "json", "yaml", "quantity", "digest", "certificate", "base64", "fs", "log", "metrics", "process", "http", "kube", "work",
   "policy", "args", "moonphase", "typed" }
 files["spec/**/*_spec.lua"] = { read_globals = { "describe", "it", "before_each",
   assert = { other_fields = true } } }

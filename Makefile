@@ -4,7 +4,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PREFIX  ?= /usr/local
 B       := build/$(MODE)
 CFLAGS  ?= -O2 -g
-PKGS    := lua5.4 libcurl yaml-0.1 libcjson libuv libmicrohttpd libedit libcrypto liblz4
+PKGS    := lua5.4 libcurl yaml-0.1 libcjson libuv libmicrohttpd gnutls libedit libcrypto liblz4
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wconversion
 OURS    := -std=c11 -D_GNU_SOURCE $(WARN) $(if $(CI),-Werror) -Icore -Ispec -DMOONPHASE_VERSION='"$(VERSION)"'
 ifeq ($(MODE),asan)
@@ -51,8 +51,9 @@ $(B)/assets.o: $(B)/assets.S
 
 $(B)/spec/%: $(B)/spec/host/%.o $(SUPPORT) $(B)/libmoonphase.a
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
-$(addprefix $(B)/spec/bench/,replay load): $(B)/spec/bench/%: $(B)/spec/bench/%.o $(B)/libmoonphase.a
+$(addprefix $(B)/spec/bench/,replay load reviews): $(B)/spec/bench/%: $(B)/spec/bench/%.o $(B)/libmoonphase.a
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(B)/spec/bench/reviews: LIBS += -lssl
 .SECONDARY:
 
 run: build/moonphase ## a simulated cluster (CLUSTER=kube: a real one), the operator, the samples; ONCE=1 walks the lifecycle

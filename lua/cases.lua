@@ -9,7 +9,8 @@
 --   cases:
 --     - name: an image that is not there
 --       base: deployed             # `new`, `deployed`: functions of spec_world.lua; or a world of this file
---       edit: {predictors[0].modelImage: "x:2"}        # the user edits the spec: its generation counts on
+--       edit:                      # the user edits the spec: its generation counts on
+--         predictors[0].modelImage: "x:2"
 --       given:                     # the cluster is otherwise: paths into `seen` and what is there; null: nothing is there
 --         pods[*].status.containerStatuses[model].state: {waiting: {reason: ErrImagePull}}
 --       after: 15                  # the operator acts on that; so many seconds later it is decided again
@@ -28,8 +29,9 @@
 --       steps: [{after: 0}, {roll: 1, expect: {phase: Deploying}}]
 --
 -- In a path, [*] is every element, [0] the first (as in kubectl), [model] the one of that name (or type, or kind, or key); on a
--- map, [a.b/c] is the key a.b/c. Here the text becomes a program of small steps, each with its line, which
--- policy/spec_cases.lua runs in the policy's own state. What is not known is refused with file and line.
+-- map, [a.b/c] is the key a.b/c. (YAML wants a path with brackets on a line of its own, or in quotes.) Here the text becomes
+-- a program of small steps, each with its line, which policy/spec_cases.lua runs in the policy's own state. What is not known
+-- is refused with file and line.
 
 local outline = require "outline"
 
@@ -153,7 +155,8 @@ local function expect_conditions(c, keys, conditions)
   if not is_map(conditions) then wrong(c, keys, "conditions is a map of types to a status, or to {status, reason, message}") end
   for _, kind in ipairs(sorted_keys(conditions)) do
     local at, said = with(keys, kind), conditions[kind]
-    if type(said) == "boolean" then wrong(c, at, "the status of a condition is a text: write \"%s\" in quotes", said and "True" or "False") end
+    if type(said) == "boolean" then wrong(c, at, "the status of a condition is a text: write \"%s\" in quotes",
+      said and "True" or "False") end
     if type(said) == "string" then said = { status = said } end
     if said ~= json.null then check_keys(c, at, said, { "status", "reason", "message" }, "a condition") end
     add(c, at, { op = "condition", kind = kind, value = said })
@@ -161,9 +164,12 @@ local function expect_conditions(c, keys, conditions)
 end
 
 local EXPECT = {
-  phase = function(c, keys, value) add(c, keys, { op = "status", path = json.array { { key = "phase" } }, text = "phase", value = value }) end,
-  reason = function(c, keys, value) add(c, keys, { op = "status", path = json.array { { key = "reason" } }, text = "reason", value = value }) end,
-  message = function(c, keys, value) add(c, keys, { op = "status", path = json.array { { key = "message" } }, text = "message", value = value }) end,
+  phase = function(c, keys, value) add(c, keys,
+    { op = "status", path = json.array { { key = "phase" } }, text = "phase", value = value }) end,
+  reason = function(c, keys, value) add(c, keys,
+    { op = "status", path = json.array { { key = "reason" } }, text = "reason", value = value }) end,
+  message = function(c, keys, value) add(c, keys,
+    { op = "status", path = json.array { { key = "message" } }, text = "message", value = value }) end,
   status = function(c, keys, value) add_paths(c, keys, value, "status") end,
   conditions = expect_conditions,
   children = expect_children,
@@ -239,9 +245,22 @@ local function case(c, i, map, given)
   return { name = map.name, line = c.outline:line(keys), program = c.program }
 end
 
+-- {pods[0].x: 1} is no YAML: brackets have a meaning in braces.
+local function has_path_in_braces(text, number)
+  for line in text:gmatch("([^\n]*)\n?") do
+    number = number - 1
+    if number == 0 then return line:find("{[^\"']*[%w_]%[[^:]*:") ~= nil end
+  end
+  return false
+end
+
 local function read(text, name)
   local documents, why = yaml.decode(text, name)
-  if not documents then error({ line = tonumber(why:match(" line (%d+)") or 1), text = why }, 0) end
+  if not documents then
+    local number = tonumber(why:match(" line (%d+)") or 1)
+    error({ line = number, text = why
+      .. (has_path_in_braces(text, number) and ". Put a path with brackets in quotes, or on a line of its own" or "") }, 0)
+  end
   local c = { outline = outline.new(text) }
   if #documents ~= 1 then error({ line = 1, text = "a file of cases is one document" }, 0) end
   local all = documents[1]

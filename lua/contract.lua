@@ -7,8 +7,8 @@
 local M = {}
 
 local FILE = "phdeployment.lua"
-local SEEN = { object = true, revisions = true, children = true, problems = true, settings = true, now = true, policy = true, held = true,
-  trace = true, status_only = true }
+local SEEN = { object = true, revisions = true, children = true, problems = true, settings = true, now = true, policy = true,
+  held = true, early = true, trace = true, status_only = true, ahead = true }
 local INPUTS_MAX = 4 -- each is an index of the objects' cache
 
 local function is_text(v)
@@ -73,6 +73,7 @@ local function inputs_trouble(declaration)
     if not is_text(input.by) or not texts(input.match) then
       return ("inputs.%s must say `by` (a path in the object) and `match` (paths in the input)"):format(name)
     end
+    if input.limit ~= nil and not is_text(input.limit) then return ("inputs.%s.limit must be a path in the input"):format(name) end
     if input.namespace ~= nil and not is_text(input.namespace) then return ("inputs.%s.namespace must name a setting"):format(name) end
     if declaration.watches[name] then return "watches and inputs both have " .. name end
   end
@@ -155,7 +156,8 @@ local function decision_trouble(decision)
   if after ~= nil and not (type(after) == "number" and after >= 0) then return "requeue_after must be seconds from now" end
   if decision.recorded ~= nil and math.type(decision.recorded) ~= "integer" then return "recorded must be a generation" end
   return list_trouble(decision, "children", manifest_trouble) or list_trouble(decision, "prune", target_trouble)
-    or list_trouble(decision, "replace", target_trouble) or list_trouble(decision, "events", event_trouble) or status_trouble(decision.status)
+    or list_trouble(decision, "replace", target_trouble) or list_trouble(decision, "nudge", target_trouble)
+    or list_trouble(decision, "events", event_trouble) or status_trouble(decision.status)
 end
 
 -- What decide answered; nil and a PolicyError when the host cannot use it.

@@ -5,6 +5,7 @@
 -- without delaying another. Every key is looked at again at least every ten minutes from the
 -- caches: no read, and no write unless something differs.
 
+local ahead = require "ahead"
 local contract = require "contract"
 local diff = require "diff"
 local events = require "events"
@@ -24,7 +25,7 @@ local REPLACE_SECONDS = 600
 local WORKERS = 32
 local BURST_SECONDS = 0.05
 local EVENTS_SECONDS = 2 -- to write the last ones, at the end
-local SLICE_SECONDS = 0.004 -- no turn of the loop is longer than 10 ms
+local SLICE_SECONDS = 0.002 -- no turn of the loop is longer than 10 ms
 
 -- A child is replaced at most every ten minutes; more would be a fight with the server.
 local function replacement_budget()
@@ -82,7 +83,7 @@ function M.new(options)
     replacements = replacement_budget(), metrics = new_metrics(), workers = options.workers or WORKERS,
     queue = work.queue { name = declaration.kind.resource }, name = declaration.kind.resource:lower(),
     busy = 0, stopping = false, changed_at = {}, resync = options.resync_seconds or RESYNC_SECONDS,
-    leader = options.leader or leader.alone(),
+    leader = options.leader or leader.alone(), crowded = {}, on_decided = function() end,
   }, M)
   self:swap { generation = options.generation, declaration = declaration, settings = options.settings }
   if options.events ~= false and not options.dry_run then
@@ -168,6 +169,9 @@ function M:parent_changed(key, before, after, first_list)
   end
   if new then touch(namespace .. "/" .. new) end
   if old and old ~= new then touch(namespace .. "/" .. old) end
+  if not first_list and (not before or not after or before.indexes.replicas ~= after.indexes.replicas) then
+    ahead.wake(self, self.objects and self.objects:get(namespace .. "/" .. (new or old or "")))
+  end
 end
 
 function M:input_changed(name, before, after, first_list)
@@ -189,9 +193,13 @@ function M:told_of(subjects, key, before, after, first_list)
 end
 
 -- A user, or our own status, changed an object.
-function M:object_changed(key, first_list)
+function M:object_changed(key, first_list, before, after)
   if not first_list and self.leader:is_leader() then self.changed_at[key] = loop.now() end
   self:add(key, first_list)
+  if not before or not after or before.generation ~= after.generation or after.deleting then
+    ahead.wake(self, before)
+    ahead.wake(self, after)
+  end
 end
 
 -- Start every watch. Returns at once.
@@ -217,6 +225,7 @@ function M:forget(key)
   self.problems[key], self.last_error[key], self.remembered[key] = nil, nil, nil
   self.replacements:forget(key)
   self.rollout:forget(key)
+  self.on_decided(key, nil)
 end
 
 -- Taken, and not ours to do any more: it waits until this process leads again.

@@ -35,10 +35,12 @@ function M.text(results)
   end
   local failed = 0
   for _, file in ipairs(files) do failed = failed + by_file[file].failed end
-  local out = { '<?xml version="1.0" encoding="UTF-8"?>', ('<testsuites name="moonphase" tests="%d" failures="%d">'):format(#results, failed) }
+  local out = { '<?xml version="1.0" encoding="UTF-8"?>',
+    ('<testsuites name="moonphase" tests="%d" failures="%d">'):format(#results, failed) }
   for _, file in ipairs(files) do
     local suite = by_file[file]
-    out[#out + 1] = ('  <testsuite name="%s" tests="%d" failures="%d" time="%.3f">'):format(escape(file), #suite, suite.failed, suite.seconds)
+    out[#out + 1] = ('  <testsuite name="%s" tests="%d" failures="%d" time="%.3f">'):format(escape(file), #suite, suite.failed,
+      suite.seconds)
     for _, test in ipairs(suite) do case(out, test) end
     out[#out + 1] = "  </testsuite>"
   end

@@ -4,6 +4,8 @@
 -- differs. Objects go into `seen` as the bytes that the cache holds (policy.raw); they become
 -- tables inside the policy's own state and nowhere else.
 
+local ahead = require "ahead"
+
 local M = {}
 
 local function rfc3339(ms)
@@ -82,6 +84,8 @@ function M.seen(world, key, object)
     now = loop.wall_ms() // 1000,
     policy = { digest = world.digest },
     held = world.rollout:is_held(key) or nil,
+    early = object.ours or nil,
+    ahead = ahead.count(world, key, object),
   }
   for watch_name, informer in pairs(world.watches) do
     local about = informer.kind.about

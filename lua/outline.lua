@@ -17,7 +17,8 @@ local function openings(line)
     at = at + #dash
   end
   local rest = line:sub(at + 1)
-  local key = rest:match('^"([^"]*)"%s*:%s') or rest:match("^'([^']*)'%s*:%s") or rest:match('^"([^"]*)"%s*:$') or rest:match("^'([^']*)'%s*:$")
+  local key = rest:match('^"([^"]*)"%s*:%s') or rest:match("^'([^']*)'%s*:%s") or rest:match('^"([^"]*)"%s*:$')
+    or rest:match("^'([^']*)'%s*:$")
     or rest:match("^([^%s#{%[\"'][^#]-)%s*:%s") or rest:match("^([^%s#{%[\"'][^#]-)%s*:$")
   if key then found[#found + 1] = { at, key, rest } end
   return found

@@ -12,6 +12,7 @@ local apply = require "apply"
 local guard = require "guard"
 local informers = require "informers"
 local news = require "news"
+local nudge = require "nudge"
 local observe = require "observe"
 local status = require "status"
 
@@ -219,12 +220,16 @@ function M.key(world, key)
   end
 
   news.note(world, key, world.rollout:observe(key, decision.status))
+  world.on_decided(key, decision)
   local result, text = outcome(world, key, write_status(world, key, decision))
   if result ~= "done" then return result, text end
   notes.told_at = nil
+  nudge.decided(world, key, handle.uid, decision.nudge)
   if #problems > 0 then
     return nil, problems[1].kind .. " " .. problems[1].name .. ": " .. problems[1].message
   end
+  -- the view was ahead of the watch, and the history waits for what the watch has still to bring: nobody will tell
+  if newest.ours and decision.recorded and decision.recorded < newest.generation then return "wrote" end
   return "done", decision.requeue_after and math.max(decision.requeue_after, SOONEST_SECONDS)
 end
 

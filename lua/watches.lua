@@ -5,6 +5,7 @@
 -- they share, caches and all; what is new is started, and can be synced before anything depends on it; a watch is
 -- stopped when the last set that has it is released. Until a set is opened its new watches wake nobody.
 
+local ahead = require "ahead"
 local apply = require "apply"
 local informers = require "informers"
 
@@ -41,7 +42,7 @@ end
 
 local function parent_indexes(label)
   return { parent = { "metadata.labels[" .. label .. "]" }, owner = { "@owner" },
-    digest = { "metadata.annotations[" .. apply.DIGEST .. "]" } }
+    digest = { "metadata.annotations[" .. apply.DIGEST .. "]" }, replicas = ahead.CHILD.replicas }
 end
 
 -- The informer of this role, name and kind: the one that `previous` has, if it is asked for in the same words, or a new one.
@@ -77,7 +78,7 @@ local function start_inputs(self, declaration, settings, previous)
   for name, kind in sorted(declaration.inputs) do
     local namespace = namespace_of(world, kind, settings)
     local informer = informer_of(self, previous, "input", name, kind, namespace and { namespace } or world.namespaces, {
-      indexes = { identity = kind.match },
+      indexes = { identity = kind.match, limit = ahead.input(kind) },
       on_change = function(_, _, before, after, first) world:input_changed(name, before, after, first) end,
     })
     self.inputs[name] = { declaration = kind, informers = informer }
@@ -109,10 +110,11 @@ end
 
 local function start_objects(self, declaration, previous)
   local world, indexes = self.world, {}
+  for name, paths in pairs(ahead.OBJECT) do indexes[name] = paths end
   for name, input in pairs(declaration.inputs or {}) do indexes[name] = { input.by } end
   self.objects = informer_of(self, previous, "object", "objects", declaration.kind, world.namespaces, {
     indexes = indexes,
-    on_change = function(key, _, _, _, first) world:object_changed(key, first) end,
+    on_change = function(key, _, before, after, first) world:object_changed(key, first, before, after) end,
   })
 end
 

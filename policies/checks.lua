@@ -7,6 +7,7 @@ local M = {}
 
 -- Settings that are one of a few words.
 local WORDS = {
+  { "quota.counts", { "limits", "requests" } },
   { "route", { "Ingress", "HTTPRoute", "none" } },
   { "engine.kind", { "seldon", "none" } },
   { "onGroupLost", { "keep", "stop" } },

@@ -42,6 +42,7 @@ local function group_facts(seen, spec)
   group.renamed = group.name ~= spec.groupName
   group.instance_types = said.instanceTypes
   group.rollout_strategy = said.rolloutStrategy
+  group.limit = said.maxDeployments
   group.mlflow = said.mlflow
   return group
 end
@@ -172,6 +173,7 @@ function M.look(seen)
   s.strategy = strategy(s)
   s.restarted_at = restarted_at(s)
   replicas_facts(s)
+  s.crowded = not s.wants_none and s.group.limit ~= nil and seen.ahead ~= nil and seen.ahead >= s.group.limit
   pods_facts(s)
   return s
 end

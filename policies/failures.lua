@@ -8,6 +8,7 @@
 --   message    {names} are taken from the evidence of `when`, then from the facts (facts.lua)
 --   quiet      {detail}, at the end, comes from a log: when only numbers in it change, the status stays as it is
 --   blocks     children are not written while this holds: what runs goes on, and nothing starts
+--   wake       it waits for quota: the host wakes its Deployment when some is free
 --   even_when_stopped  Failed also while the model is being stopped, which this keeps from happening
 
 local initializer = require "children.initializer"
@@ -38,6 +39,9 @@ local PULL_WORDS = {
 -- ---------------------------------------------------------------- who refuses pods, in the API server's words
 
 local GROUP_QUOTA = { "denied the request: .*exceeded .*quota", "denied the request: .*[Gg]roup resource not enough" }
+-- What moonphase's own webhook says while it cannot know what a group uses.
+local QUOTA_UNKNOWN = { "denied the request: .*moonphase .*: try again", "denied the request: quota%.lua ",
+  "denied the request: Group .* cannot be looked up now" }
 local RESOURCE_QUOTA = { " is forbidden: exceeded quota: ", " is forbidden: failed quota: ", " is forbidden: status unknown for quota: " }
 local POD_SECURITY = { "violates PodSecurity ", "pod security polic" }
 
@@ -76,6 +80,8 @@ return rules {
   { name = "DeploymentNotEnabled", condition = "GroupResolved", blocks = true,
     when = function(s) return s.group.known and not s.group.enabled end,
     message = "The model deployment is not enabled for the selected group: {group.name}" },
+  { name = "GroupDeploymentsExceeded", condition = "QuotaAdmitted", blocks = true, when = fact "crowded",
+    message = "Group resource not enough: {group.name} may run {group.limit} deployments at once, and so many run or were there before this one" },
   { name = "InstanceTypeNotFound", condition = "GroupResolved", blocks = true, when = input { "instance_type", "missing" },
     message = "InstanceType not found: {instance_type.name}" },
   { name = "InstanceTypeAmbiguous", condition = "GroupResolved", blocks = true, when = input { "instance_type", "ambiguous" },
@@ -119,16 +125,18 @@ return rules {
     message = "The cluster refuses the {kind}: {message}" },
 
   -- pods that cannot be created
-  { name = "GroupQuotaExceeded", condition = "QuotaAdmitted", grace = setting "grace.quota", waits = for_ending_pods,
+  { name = "GroupQuotaExceeded", condition = "QuotaAdmitted", grace = setting "grace.quota", waits = for_ending_pods, wake = true,
     when = refused { says = GROUP_QUOTA },
     message = "Group resource not enough: {message}" },
+  { name = "QuotaUnknown", condition = "QuotaAdmitted", grace = 120, wake = true, when = refused { says = QUOTA_UNKNOWN },
+    message = "The group's quota cannot be checked now: {message}" },
   { name = "ResourceQuotaExceeded", condition = "QuotaAdmitted", grace = setting "grace.quota", waits = for_ending_pods,
     when = refused { says = RESOURCE_QUOTA },
     message = "Namespace resource not enough, its ResourceQuota refuses the pods: {message}" },
   { name = "PodSecurityRefused", condition = "QuotaAdmitted", grace = setting "grace.refused",
     when = refused { says = POD_SECURITY },
     message = "Pod Security refuses the pods: {message}" },
-  { name = "WebhookUnavailable", condition = "QuotaAdmitted", grace = setting "grace.refused",
+  { name = "WebhookUnavailable", condition = "QuotaAdmitted", grace = setting "grace.refused", wake = true,
     when = refused { says = "failed calling webhook" },
     message = "Pods cannot be created: the admission webhook {webhook} does not answer" },
   { name = "WebhookRefused", condition = "QuotaAdmitted", grace = setting "grace.refused",

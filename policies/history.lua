@@ -34,14 +34,15 @@ local function without_tokens(s, spec)
   return with(spec, "endpoint", with(endpoint, "clients", clients))
 end
 
--- Generations that the history does not hold yet, oldest first.
+-- Generations that the history does not hold yet, oldest first. The present one is added when the watch did not bring it as a
+-- revision (the operator was down); not while the view is early: the watch then has others before it still to bring.
 local function unrecorded(s, newest)
   local fresh = {}
   for _, revision in ipairs(s.seen.revisions or {}) do
     if revision.generation > newest then fresh[#fresh + 1] = revision end
   end
   local last = fresh[#fresh] and fresh[#fresh].generation or newest
-  if s.generation > last then
+  if s.generation > last and not s.seen.early then
     fresh[#fresh + 1] = { generation = s.generation, time = time.format(s.now), spec = s.spec }
   end
   return fresh

@@ -155,3 +155,16 @@ it("is kept while a stop, a start or a failure goes by", function()
   world.apply(w)
   assert.same({ 2, 1 }, generations(w.object.status.history))
 end)
+
+it("waits for the watch while the view is early, so that no generation is passed over", function()
+  local w = world.deployed()
+  world.edit(w, renamed "two")
+  world.edit(w, renamed "three")
+  local revisions = w.revisions
+  w.revisions, w.early = json.array {}, true
+  world.apply(w)
+  assert.same({ 1 }, generations(w.object.status.history))
+  w.revisions, w.early = revisions, nil
+  world.apply(w)
+  assert.same({ 3, 2, 1 }, generations(w.object.status.history))
+end)

@@ -75,6 +75,12 @@ local function trace_of(s, phases_tried, verdict)
       pods_left = s.pods_left, pods_counted = #s.newest_pods } }
 end
 
+-- Whether its pods wait for quota, so that the host should wake it when some is free.
+local function waits_for_quota(verdict)
+  local held = verdict.by_condition.QuotaAdmitted
+  return held and held.row.wake or nil
+end
+
 local function decide(seen)
   local s = facts.look(seen)
   s.blocked = failures:first(s, "blocks")
@@ -94,6 +100,7 @@ local function decide(seen)
     events = events.between(s.status, status),
     nudge = nudges(s, verdict),
     recorded = recorded,
+    wake = waits_for_quota(verdict),
     requeue_after = verdict.requeue_after,
     trace = seen.trace and trace_of(s, phases_tried, verdict) or nil,
   }
@@ -137,7 +144,7 @@ return controller {
       } },
   },
   inputs = {
-    group = { api_version = "primehub.io/v1alpha1", kind = "PhGroup", resource = "phgroups", keep = "whole",
+    group = { api_version = "primehub.io/v1alpha1", kind = "PhGroup", resource = "phgroups", keep = "whole", limit = "spec.maxDeployments",
       namespace = "catalogNamespace", by = "spec.groupId", match = { "spec.id", "metadata.name" } },
     instance_type = { api_version = "primehub.io/v1alpha1", kind = "InstanceType", resource = "instancetypes", keep = "whole",
       namespace = "catalogNamespace", by = "spec.predictors.*.instanceType", match = { "metadata.name" } },

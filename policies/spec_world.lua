@@ -36,6 +36,7 @@ function M.settings()
     probes = { initialDelaySeconds = 30, periodSeconds = 10, timeoutSeconds = 60, failureThreshold = 90 },
     rollout = { budget = 1, strategy = "resource-aware", progressDeadlineSeconds = 1200, strategies = {
       ["resource-aware"] = { maxSurge = 0, maxUnavailable = 1 }, available = { maxSurge = 1, maxUnavailable = 0 } } },
+    quota = { counts = "limits" },
     gpu = { defaultResource = "nvidia.com/gpu" },
     onGroupLost = "keep",
     grace = { image = 10, quota = 15, capacity = 15, refused = 15, mount = 30, config = 10, fetch = 0, crash = 0 },

@@ -20,6 +20,7 @@
 #define IDLE_TIMEOUT_S 30
 #define CONNECTION_MEMORY (32u << 10) /* request line and headers: more gets 431 */
 #define CLOSING_RUNS 20
+#define SWEEP_MS 2000
 
 static void run(struct http_server *s)
 {
@@ -68,11 +69,12 @@ static void on_log(void *server, const char *format, va_list args)
 static int start_daemon(struct http_server *s, struct err *e)
 {
 	const struct http_server_options *o = &s->options;
-	bool tls = o->cert_pem != NULL && o->key_pem != NULL;
+	bool tls = s->identity != NULL;
 	struct MHD_OptionItem secure[] = {
-		{MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)o->cert_pem},
-		{MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)o->key_pem},
+		{MHD_OPTION_HTTPS_CERT_CALLBACK, 0, identity_chooser()},
 		{MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)"SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
+		/* with it clients are asked for a certificate; who is trusted is server_tls.c's */
+		{o->client_ca_pem != NULL ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0, (void *)(uintptr_t)o->client_ca_pem},
 		{MHD_OPTION_END, 0, NULL},
 	};
 	struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
@@ -82,9 +84,11 @@ static int start_daemon(struct http_server *s, struct err *e)
 		MHD_OPTION_EXTERNAL_LOGGER, on_log, s, /* first: it hears of the others */
 		MHD_OPTION_LISTEN_SOCKET, s->listener.fd,
 		MHD_OPTION_CONNECTION_LIMIT, o->connections_max,
+		MHD_OPTION_PER_IP_CONNECTION_LIMIT, o->per_address_max,
 		MHD_OPTION_CONNECTION_TIMEOUT, o->idle_timeout_s,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
 		MHD_OPTION_NOTIFY_COMPLETED, call_on_completed, s,
+		MHD_OPTION_NOTIFY_CONNECTION, connection_notify, s,
 		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
 		MHD_OPTION_STRICT_FOR_CLIENT, 1,
 		MHD_OPTION_ARRAY, tls ? secure : none,
@@ -96,8 +100,8 @@ static int start_daemon(struct http_server *s, struct err *e)
 	struct stat st;
 	if (fstat(s->listener.fd, &st) != 0 || st.st_ino != socket_inode)
 		s->listener.fd = -1;
-	return err_set(e, ERR_INVALID, "the HTTP server on %s cannot start: %s%s", s->listener.name,
-		s->trouble != NULL ? s->trouble : "no reason was given", tls ? " (are certificate and key PEM, and a pair?)" : "");
+	return err_set(e, ERR_INVALID, "the HTTP server on %s cannot start: %s", s->listener.name,
+		s->trouble != NULL ? s->trouble : "no reason was given");
 }
 
 static void run_close(struct loop_task *t)
@@ -116,8 +120,16 @@ static void stop_listening(struct http_server *s)
 static void discard(struct http_server *s)
 {
 	stop_listening(s);
+	identity_unref(s->identity);
 	free(s->trouble);
 	free(s);
+}
+
+static void on_sweep(struct clock_timer *t)
+{
+	struct http_server *s = t->data;
+	connections_sweep(s, clock_now_ms(loop_clock(s->loop)));
+	clock_arm(loop_clock(s->loop), &s->sweep, SWEEP_MS);
 }
 
 struct http_server *http_server_open(struct loop *l, const struct http_server_options *o, struct err *e)
@@ -129,11 +141,19 @@ struct http_server *http_server_open(struct loop *l, const struct http_server_op
 	s->options.connections_max = o->connections_max != 0 ? o->connections_max : CONNECTIONS_MAX;
 	s->options.idle_timeout_s = o->idle_timeout_s != 0 ? o->idle_timeout_s : IDLE_TIMEOUT_S;
 	s->timer = (struct clock_timer){.fire = on_time, .data = s};
+	s->sweep = (struct clock_timer){.fire = on_sweep, .data = s};
 	s->close = (struct loop_task){.run = run_close, .data = s};
 	int rc = o->unix_path != NULL ? listen_unix(&s->listener, o->unix_path, e) :
 		listen_tcp(&s->listener, o->address, e);
+	if (rc == 0 && o->cert_pem != NULL && o->key_pem != NULL) {
+		s->identity = identity_new(o->cert_pem, o->key_pem, o->client_ca_pem, e);
+		if (s->identity == NULL)
+			rc = err_prefix(e, "the HTTP server on %s cannot start", s->listener.name);
+	}
 	if (rc == 0)
 		rc = start_daemon(s, e);
+	/* copied or parsed by now */
+	s->options.cert_pem = s->options.key_pem = s->options.client_ca_pem = NULL;
 	if (rc != 0) {
 		discard(s);
 		return NULL;
@@ -143,7 +163,23 @@ struct http_server *http_server_open(struct loop *l, const struct http_server_op
 	s->poll.data = s;
 	uv_poll_start(&s->poll, UV_READABLE, on_ready);
 	clock_arm(loop_clock(l), &s->timer, 0);
+	if (s->options.request_timeout_s != 0)
+		clock_arm(loop_clock(l), &s->sweep, SWEEP_MS);
 	return s;
+}
+
+int http_server_set_certificate(struct http_server *s, const char *cert_pem, const char *key_pem, const char *client_ca_pem,
+	struct err *e)
+{
+	if (s->identity == NULL)
+		return err_set(e, ERR_INVALID, "the server on %s was opened without TLS: it takes no certificate", s->listener.name);
+	struct identity *new = client_ca_pem != NULL ? identity_new(cert_pem, key_pem, client_ca_pem, e) :
+		identity_renew(s->identity, cert_pem, key_pem, e);
+	if (new == NULL)
+		return ERR_INVALID;
+	identity_unref(s->identity);
+	s->identity = new;
+	return 0;
 }
 
 const char *http_server_address(const struct http_server *s)
@@ -182,6 +218,7 @@ void http_server_close(struct http_server *s)
 	stop_listening(s);
 	dismiss_calls(s);
 	clock_disarm(loop_clock(s->loop), &s->timer);
+	clock_disarm(loop_clock(s->loop), &s->sweep);
 	uv_close((uv_handle_t *)&s->poll, on_closed);
 	MHD_stop_daemon(s->daemon);
 }

@@ -30,11 +30,15 @@ struct http_server_options {
 	const char *unix_path;  /* in place of address: a Unix socket, mode 0600, removed on close. A
 	                         * stale socket (nobody answers) is replaced; a live one is an error. */
 	const char *cert_pem, *key_pem; /* both: TLS */
+	const char *client_ca_pem; /* with TLS: clients are asked for a certificate, and one that these authorities signed is told by
+	                            * http_call_client; others may still call. NULL: nobody is asked */
 	size_t body_max;        /* 0: 1 MiB; more is answered with 413 */
 	const char *too_large;  /* the JSON body of that 413, which must live as long as the server; NULL: a line of text */
 	bool any_method;        /* the handler gets calls of every method; else unknown ones are answered with 405 */
 	unsigned connections_max; /* 0: 256 */
+	unsigned per_address_max; /* connections from one address; 0: as many as all */
 	unsigned idle_timeout_s;  /* 0: 30; never ends a stream */
+	unsigned request_timeout_s; /* how long a client may take to send one request, however it drips; 0: as long as it likes */
 	void (*on_call)(void *arg, struct http_call *c);
 	void *arg;
 };
@@ -42,6 +46,10 @@ struct http_server_options {
 struct http_server *http_server_open(struct loop *l, const struct http_server_options *o, struct err *e);
 /* The address that it listens on ("127.0.0.1:43121"), for port 0. */
 const char *http_server_address(const struct http_server *s);
+/* Another certificate, key and authorities for clients (NULL: those that were given before), from the next handshake on;
+ * connections that are open go on. ERR_INVALID, and nothing has changed, if they are no pair in PEM. For servers with TLS. */
+int http_server_set_certificate(struct http_server *s, const char *cert_pem, const char *key_pem, const char *client_ca_pem,
+	struct err *e);
 /* Answer a call, exactly once. Body and content type are copied. */
 void http_reply(struct http_call *c, int status, const char *content_type, const void *body, size_t len);
 /* One more header of the answer, before it is given. Texts that are no header are left out. */
@@ -49,6 +57,11 @@ void http_call_add_header(struct http_call *c, const char *name, const char *val
 /* A query argument of the call (decoded) or NULL; a request header (case-insensitive) or NULL. */
 const char *http_call_query(const struct http_call *c, const char *name);
 const char *http_call_header(const struct http_call *c, const char *name);
+/* The address that the call came from, without the port ("127.0.0.1"; "unix" for a Unix socket). */
+const char *http_call_peer(const struct http_call *c);
+/* The common name ("" if it has none) of the client's certificate, if one of client_ca_pem's authorities signed it for clients and it
+ * is valid now; else NULL. Both texts live as long as the connection. */
+const char *http_call_client(const struct http_call *c);
 /* Every query argument, in the order of the request; an argument without "=" has the value "". */
 void http_call_each_query(const struct http_call *c, void (*visit)(void *arg, const char *name, const char *value), void *arg);
 /* Stop listening, answer what is open with 503, end the streams, free. */

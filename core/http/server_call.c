@@ -203,6 +203,7 @@ static enum MHD_Result tell(struct call *c)
 	if (s->closing)
 		return answer_now(c->connection, MHD_HTTP_SERVICE_UNAVAILABLE, TEXT, "the server is shutting down\n");
 	c->told = true;
+	connection_of(c->connection)->busy = true;
 	c->http = (struct http_call){.method = c->method, .path = c->path, .body = buffer_text(&c->body),
 		.body_len = c->body.len};
 	s->options.on_call(s->options.arg, &c->http);
@@ -237,11 +238,11 @@ enum MHD_Result call_on_request(void *server, struct MHD_Connection *connection,
 void call_on_completed(void *server, struct MHD_Connection *connection, void **call,
 	enum MHD_RequestTerminationCode why)
 {
-	(void)connection;
 	(void)server;
 	(void)why;
 	struct call *c = *call;
 	*call = NULL;
+	connection_done(connection_of(connection));
 	if (c == NULL)
 		return;
 	if (c->stream != NULL)
@@ -266,6 +267,22 @@ const char *http_call_query(const struct http_call *c, const char *name)
 const char *http_call_header(const struct http_call *c, const char *name)
 {
 	return value_of(c, MHD_HEADER_KIND, name);
+}
+
+const char *http_call_peer(const struct http_call *http)
+{
+	const struct call *c = (const struct call *)http;
+	return c->server == NULL || c->replied ? "" : connection_of(c->connection)->peer;
+}
+
+const char *http_call_client(const struct http_call *http)
+{
+	const struct call *c = (const struct call *)http;
+	if (c->server == NULL || c->replied)
+		return NULL;
+	struct connection *connection = connection_of(c->connection);
+	connection_ask_client(connection);
+	return connection->has_client ? connection->client : NULL;
 }
 
 struct visitor {

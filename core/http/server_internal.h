@@ -1,5 +1,5 @@
-/* What the files of the HTTP server share: server.c is the daemon on the loop, server_call.c takes calls and
- * answers them, server_stream.c answers piece by piece. */
+/* What the files of the HTTP server share: server.c is the daemon on the loop, server_connection.c knows who is connected,
+ * server_tls.c certificates, server_call.c takes calls and answers them, server_stream.c answers piece by piece. */
 #ifndef MOONPHASE_HTTP_SERVER_INTERNAL_H
 #define MOONPHASE_HTTP_SERVER_INTERNAL_H
 
@@ -32,14 +32,48 @@ struct call {
 	bool too_large, told, replied, suspended;
 };
 
+/* server_tls.c: what the server shows of itself and whom it trusts; shared by the server and the connections that began with it. */
+struct identity;
+struct identity *identity_new(const char *cert_pem, const char *key_pem, const char *client_ca_pem, struct err *e);
+struct identity *identity_ref(struct identity *i);
+void identity_unref(struct identity *i);
+/* A new one with this certificate and the authorities for clients of `old`. */
+struct identity *identity_renew(const struct identity *old, const char *cert_pem, const char *key_pem, struct err *e);
+/* libmicrohttpd's option and the value that goes with it. */
+void *identity_chooser(void);
+
+/* server_connection.c */
+struct connection {
+	struct connection *next, *previous;
+	struct http_server *server;
+	struct MHD_Connection *mhd;
+	struct identity *identity; /* NULL: no TLS */
+	uint64_t since_ms; /* of its start, or of the end of its last call */
+	unsigned calls;    /* that have ended */
+	bool busy;         /* a call is with its handler, or being answered */
+	bool client_asked; /* `client` has been looked up */
+	bool has_client;
+	char peer[64], client[65];
+};
+void connection_notify(void *server, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode what);
+struct connection *connection_of(struct MHD_Connection *mhd);
+/* A call on it has ended; NULL is allowed. */
+void connection_done(struct connection *c);
+/* Shut down those that take too long to send a request. */
+void connections_sweep(struct http_server *s, uint64_t now_ms);
+/* server_tls.c: look up the client's certificate. */
+void connection_ask_client(struct connection *c);
+
 struct http_server {
 	struct loop *loop;
 	struct http_server_options options;
 	struct MHD_Daemon *daemon;
 	struct listener listener;
 	uv_poll_t poll;
-	struct clock_timer timer;
+	struct clock_timer timer, sweep;
 	struct loop_task close;
+	struct identity *identity; /* NULL: no TLS */
+	struct connection *connections;
 	struct call *calls;
 	char *trouble; /* what libmicrohttpd said while it started */
 	bool running, again, closing; /* again: something wants libmicrohttpd to act once more */

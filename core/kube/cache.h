@@ -20,7 +20,8 @@
  *
  * Indexes. An index is a name and paths; the first path that holds a text (not an empty one) gives
  * the object's value in it. An object without one, or with one over 1024 bytes, is not in the
- * index. A step with dots in it stands in brackets: "metadata.labels[primehub.io/phdeployment]". The value "owner UID" is the path
+ * index. A step with dots in it stands in brackets: "metadata.labels[primehub.io/phdeployment]". A path with "=" before it takes
+ * a number, true or false too, as it is written. The value "owner UID" is the path
  * "@owner": the UID of the controller among metadata.ownerReferences. */
 #ifndef MOONPHASE_KUBE_CACHE_H
 #define MOONPHASE_KUBE_CACHE_H
@@ -35,7 +36,7 @@
 
 #define CACHE_OBJECT_MAX (3u << 20)
 #define CACHE_REVISIONS_MAX 64
-#define CACHE_INDEXES_MAX 4
+#define CACHE_INDEXES_MAX 6
 
 struct cache;
 

@@ -227,15 +227,24 @@ static bool step_matches(const struct json_reader *key, struct json_span step)
 	return json_text_is(key, name);
 }
 
-/* The first text that is not empty at `path` in `value`, which has been read before (so that
- * it holds no errors and is not too deep). */
-static struct json_span find_text(struct json_span value, const char *path)
+/* The number, true or false that `value` is; {NULL, 0} for every other. */
+static struct json_span plain_of(struct json_span value)
+{
+	bool plain = value.at != NULL && value.len != 0 && strchr("-0123456789tf", *value.at) != NULL;
+	return plain ? value : (struct json_span){NULL, 0};
+}
+
+/* The first text that is not empty (or, with `plain`, number, true or false) at `path` in `value`, which has been read before
+ * (so that it holds no errors and is not too deep). */
+static struct json_span find_value(struct json_span value, const char *path, bool plain)
 {
 	static const struct json_span none = {NULL, 0};
 	struct json_span step, child, found;
 	struct json_reader r, key;
 	if (*path == '\0') {
 		found = string_of(value);
+		if (found.len == 0 && plain)
+			found = plain_of(value);
 		return found.len ? found : none;
 	}
 	path = next_step(path, &step);
@@ -253,7 +262,7 @@ static struct json_span find_text(struct json_span value, const char *path)
 		if (!json_skip_value(&r, &child))
 			return none;
 		if (t == JSON_ARRAY_BEGIN || step_matches(&key, step)) {
-			found = find_text(child, path);
+			found = find_value(child, path, plain);
 			if (found.at != NULL)
 				return found;
 		}
@@ -282,13 +291,15 @@ static void add_values(const struct cache *c, struct head *h, struct json_span o
 	static const char front[] = "metadata.";
 	for (size_t i = 0; i < c->o.index_count; i++) {
 		struct json_span found = {NULL, 0};
-		for (const char *const *path = c->o.indexes[i].paths; *path != NULL && found.at == NULL; path++) {
-			if (strcmp(*path, "@owner") == 0)
+		for (const char *const *at = c->o.indexes[i].paths; *at != NULL && found.at == NULL; at++) {
+			bool plain = **at == '=';
+			const char *path = *at + plain;
+			if (strcmp(path, "@owner") == 0)
 				found = find_owner(owners);
-			else if (strncmp(*path, front, strlen(front)) == 0)
-				found = find_text(metadata, *path + strlen(front));
+			else if (strncmp(path, front, strlen(front)) == 0)
+				found = find_value(metadata, path + strlen(front), plain);
 			else
-				found = find_text(object, *path);
+				found = find_value(object, path, plain);
 		}
 		h->value_at[i] = add_text(h, found, CACHE_VALUE_MAX);
 	}

@@ -28,6 +28,10 @@ int bind_open_log(lua_State *L);
 int bind_open_metrics(lua_State *L);
 int bind_open_yaml(lua_State *L);
 int bind_open_digest(lua_State *L);
+int bind_open_certificate(lua_State *L);
+int bind_open_base64(lua_State *L);
+/* value.h's json, and json.cut for what comes from outside. */
+int bind_open_json(lua_State *L);
 int bind_open_typed(lua_State *L);
 /* loop.virtual: bind_virtual.c. */
 int bind_virtual(lua_State *L);

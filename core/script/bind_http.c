@@ -13,7 +13,8 @@
 struct tls_block {
 	struct http_tls tls;
 	struct loop_task release;
-	char texts[]; /* the CA's and the server's name */
+	size_t size;
+	char texts[]; /* the CA's, the server's name, the client's certificate and key */
 };
 
 struct request {
@@ -26,20 +27,39 @@ struct request {
 	struct http_result result;
 };
 
-static void free_block(struct loop_task *t)
+static void wipe_block(struct tls_block *b)
 {
-	free(t->data);
+	if (b)
+		explicit_bzero(b->texts, b->size); /* it may hold a key */
+	free(b);
 }
 
-static struct tls_block *new_block(const char *ca, const char *name, bool insecure)
+static void free_block(struct loop_task *t)
 {
-	size_t ca_size = ca ? strlen(ca) + 1 : 0, name_size = name ? strlen(name) + 1 : 0;
-	struct tls_block *b = xcalloc(1, sizeof *b + ca_size + name_size);
-	if (ca)
-		b->tls.ca_pem = memcpy(b->texts, ca, ca_size);
-	if (name)
-		b->tls.server_name = memcpy(b->texts + ca_size, name, name_size);
-	b->tls.insecure = insecure;
+	wipe_block(t->data);
+}
+
+static const char *keep(struct tls_block *b, const char *text)
+{
+	size_t size = text ? strlen(text) + 1 : 0;
+	b->size += size;
+	return text ? memcpy(b->texts + b->size - size, text, size) : NULL;
+}
+
+static size_t size_of(const char *text)
+{
+	return text ? strlen(text) + 1 : 0;
+}
+
+static struct tls_block *new_block(const struct http_tls *tls)
+{
+	struct tls_block *b = xcalloc(1, sizeof *b + size_of(tls->ca_pem) + size_of(tls->server_name) + size_of(tls->cert_pem) +
+		size_of(tls->key_pem));
+	b->tls.ca_pem = keep(b, tls->ca_pem);
+	b->tls.server_name = keep(b, tls->server_name);
+	b->tls.cert_pem = keep(b, tls->cert_pem);
+	b->tls.key_pem = keep(b, tls->key_pem);
+	b->tls.insecure = tls->insecure;
 	b->release = (struct loop_task){.run = free_block, .data = b};
 	return b;
 }
@@ -59,7 +79,7 @@ static void request_release(struct host_wait *w)
 {
 	struct request *r = (struct request *)w;
 	buffer_deinit(&r->body);
-	free(r->tls);
+	wipe_block(r->tls);
 	r->tls = NULL;
 }
 
@@ -106,7 +126,7 @@ static void on_done(void *arg, const struct http_result *result)
 static int l_request(lua_State *L)
 {
 	static const char *const known[] = {"method", "url", "headers", "body", "timeout", "unix", "insecure", "ca",
-		"server_name", NULL};
+		"server_name", "cert", "key", NULL};
 	static const struct http_handlers handlers = {on_headers, on_data, on_done};
 	struct host *h = host_of(L);
 	struct http_request q = {0};
@@ -120,14 +140,13 @@ static int l_request(lua_State *L)
 	q.body = opt_bytes(L, 1, "body", &q.body_len);
 	q.timeout_ms = opt_ms(L, 1, "timeout", 60000);
 	q.unix_socket = opt_text(L, 1, "unix", NULL);
-	const char *ca = opt_text(L, 1, "ca", NULL);
-	const char *server_name = opt_text(L, 1, "server_name", NULL);
-	bool insecure = opt_bool(L, 1, "insecure");
+	struct http_tls tls = {.ca_pem = opt_text(L, 1, "ca", NULL), .server_name = opt_text(L, 1, "server_name", NULL),
+		.cert_pem = opt_text(L, 1, "cert", NULL), .key_pem = opt_text(L, 1, "key", NULL), .insecure = opt_bool(L, 1, "insecure")};
 	q.headers = opt_list(L, 1, "headers", &count);
 	struct request *r = host_wait_new(L, sizeof *r, &request_kind);
 	r->host = h;
 	buffer_init(&r->body, ANSWER_MAX);
-	r->tls = new_block(ca, server_name, insecure);
+	r->tls = new_block(&tls);
 	q.tls = &r->tls->tls;
 	r->exchange = h->transport->start(h->transport, &q, &handlers, r);
 	return host_await(L, &r->wait);

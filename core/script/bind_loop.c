@@ -1,4 +1,5 @@
 /* loop: tasks, time, events, signals. */
+#include <time.h>
 #include <lauxlib.h>
 #include <signal.h>
 #include <string.h>
@@ -36,6 +37,14 @@ static int l_sleep(lua_State *L)
 static int l_now(lua_State *L)
 {
 	lua_pushnumber(L, (lua_Number)clock_now_ms(host_of(L)->realm->clock) / 1000);
+	return 1;
+}
+
+static int l_precise(lua_State *L)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	lua_pushnumber(L, (lua_Number)t.tv_sec + (lua_Number)t.tv_nsec / 1e9);
 	return 1;
 }
 
@@ -240,6 +249,7 @@ static const luaL_Reg loop_functions[] = {
 	{"spawn", l_spawn},
 	{"sleep", l_sleep},
 	{"now", l_now},
+	{"precise", l_precise},
 	{"wall_ms", l_wall_ms},
 	{"random", l_random},
 	{"event", l_event},

@@ -87,15 +87,30 @@ static int call_stream(lua_State *L)
 	return bind_stream(L, 1, call);
 }
 
+static int call_peer(lua_State *L)
+{
+	const struct call_box *box = lua_touserdata(L, lua_upvalueindex(1));
+	lua_pushstring(L, box->call ? http_call_peer(box->call) : NULL);
+	return 1;
+}
+
+static int call_client(lua_State *L)
+{
+	const struct call_box *box = lua_touserdata(L, lua_upvalueindex(1));
+	lua_pushstring(L, box->call ? http_call_client(box->call) : NULL);
+	return 1;
+}
+
 /* Push the box, empty, and the table that the handler gets. */
 static struct call_box *push_call(lua_State *L, const struct http_call *call)
 {
 	static const luaL_Reg functions[] = {
 		{"header", call_header}, {"query", call_query}, {"queries", call_queries}, {"stream", call_stream},
+		{"peer", call_peer}, {"client", call_client},
 	};
 	struct call_box *box = lua_newuserdatauv(L, sizeof *box, 0);
 	box->call = NULL;
-	lua_createtable(L, 0, 7);
+	lua_createtable(L, 0, 9);
 	set_text(L, "method", call->method);
 	set_text(L, "path", call->path);
 	lua_pushlstring(L, call->body, call->body_len);
@@ -245,16 +260,19 @@ static void close_server(struct host_resource *r)
 static void read_options(lua_State *L, struct http_server_options *o)
 {
 	static const char *const known[] = {"address", "unix", "handler", "direct", "cert", "key", "body_max", "connections",
-		"idle_timeout", "too_large", "any_method", NULL};
+		"idle_timeout", "request_timeout", "per_address", "client_ca", "too_large", "any_method", NULL};
 	host_need_machine(L, "http.serve");
 	opt_check(L, 1, "http.serve", known);
 	o->address = opt_text(L, 1, "address", NULL);
 	o->unix_path = opt_text(L, 1, "unix", NULL);
 	o->cert_pem = opt_text(L, 1, "cert", NULL);
 	o->key_pem = opt_text(L, 1, "key", NULL);
+	o->client_ca_pem = opt_text(L, 1, "client_ca", NULL);
 	o->body_max = (size_t)opt_integer(L, 1, "body_max", 0);
 	o->connections_max = (unsigned)opt_integer(L, 1, "connections", 0);
 	o->idle_timeout_s = (unsigned)(opt_ms(L, 1, "idle_timeout", 0) / 1000);
+	o->request_timeout_s = (unsigned)(opt_ms(L, 1, "request_timeout", 0) / 1000);
+	o->per_address_max = (unsigned)opt_integer(L, 1, "per_address", 0);
 	o->too_large = opt_text(L, 1, "too_large", NULL);
 	o->any_method = opt_bool(L, 1, "any_method");
 	if (!o->address == !o->unix_path)
@@ -308,8 +326,22 @@ static int l_server_close(lua_State *L)
 	return 0;
 }
 
+static int l_server_set_certificate(lua_State *L)
+{
+	static const char *const known[] = {"cert", "key", "client_ca", NULL};
+	struct server_box *box = luaL_checkudata(L, 1, SERVER_CLASS);
+	struct err e = {0};
+	opt_check(L, 2, "server:set_certificate", known);
+	luaL_argcheck(L, box->server != NULL, 1, "the server was closed");
+	if (http_server_set_certificate(box->server, need_text(L, 2, "cert"), need_text(L, 2, "key"), opt_text(L, 2, "client_ca", NULL), &e) != 0)
+		return bind_fail(L, &e);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
 static const luaL_Reg server_methods[] = {
 	{"close", l_server_close},
+	{"set_certificate", l_server_set_certificate},
 	{NULL, NULL},
 };
 

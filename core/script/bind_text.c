@@ -1,5 +1,6 @@
-/* yaml and digest: texts in, texts out. (json and quantity are value.c's.) */
+/* yaml, digest and json.cut: texts in, texts out. (The rest of json, and quantity, are value.c's.) */
 #include "base/digest.h"
+#include "base/json.h"
 #include "base/map.h"
 #include "base/yaml.h"
 #include "script/bind.h"
@@ -75,5 +76,43 @@ static const luaL_Reg digest_functions[] = {
 int bind_open_digest(lua_State *L)
 {
 	luaL_newlib(L, digest_functions);
+	return 1;
+}
+
+/* (text, paths, most): what lies on or below the paths, as a value, without building anything of the rest; at most so many bytes. */
+static int l_json_cut(lua_State *L)
+{
+	size_t len, count = lua_rawlen(L, 2);
+	const char *text = luaL_checklstring(L, 1, &len);
+	luaL_checktype(L, 2, LUA_TTABLE);
+	luaL_argcheck(L, count <= JSON_PATHS_MAX, 2, "too many paths");
+	const char *paths[JSON_PATHS_MAX];
+	for (size_t i = 0; i < count; i++) {
+		if (lua_rawgeti(L, 2, (lua_Integer)i + 1) != LUA_TSTRING)
+			luaL_argerror(L, 2, "an array of paths was expected");
+		paths[i] = lua_tostring(L, -1); /* the table holds it */
+		lua_pop(L, 1);
+	}
+	lua_Integer most = luaL_optinteger(L, 3, VALUE_TEXT_MAX);
+	luaL_argcheck(L, most > 0 && most <= (lua_Integer)VALUE_TEXT_MAX, 3, "a number of bytes up to 64 MiB was expected");
+	struct buffer *out = bind_scratch(L, (size_t)most);
+	struct json_projection p = {.keep = paths, .keep_count = count};
+	struct err e = {0};
+	if (json_project(text, len, &p, out, &e) != 0)
+		return bind_fail(L, &e);
+	int ok = value_try_json(L, buffer_text(out), out->len);
+	buffer_deinit(out);
+	if (ok)
+		return 1;
+	lua_pushnil(L);
+	lua_insert(L, -2);
+	return 2;
+}
+
+int bind_open_json(lua_State *L)
+{
+	value_open_json(L);
+	lua_pushcfunction(L, l_json_cut);
+	lua_setfield(L, -2, "cut");
 	return 1;
 }

@@ -114,7 +114,7 @@ static void open_bindings(lua_State *L)
 	static const luaL_Reg nouns[] = {
 		{"loop", bind_open_loop}, {"fs", bind_open_fs}, {"process", bind_open_process}, {"log", bind_open_log},
 		{"metrics", bind_open_metrics}, {"yaml", bind_open_yaml}, {"digest", bind_open_digest},
-		{"json", value_open_json}, {"quantity", value_open_quantity}, {"http", bind_open_http},
+		{"certificate", bind_open_certificate}, {"base64", bind_open_base64}, {"json", bind_open_json}, {"quantity", value_open_quantity}, {"http", bind_open_http},
 		{"kube", bind_open_kube}, {"work", bind_open_work}, {"policy", bind_open_policy},
 		{"typed", bind_open_typed},
 	};

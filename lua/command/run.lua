@@ -7,6 +7,7 @@ local leader = require "leader"
 local options = require "options"
 local policies = require "policies"
 local reload = require "reload"
+local webhook = require "webhook.command"
 
 local SPEC = {
   about = "Run the operator: make PhDeployments what their specs and the policies say.",
@@ -32,7 +33,10 @@ local SPEC = {
   example = "moonphase run --namespace hub --http-addr 127.0.0.1:8080",
 }
 
+for _, option in ipairs(webhook.OPTIONS) do table.insert(SPEC, #SPEC - 2, option) end
+
 local STOP_SECONDS = 25
+local DRAIN_SECONDS = 5
 local RELEASE_SECONDS = 3
 
 -- A simulated cluster in this process, with our CRDs and the namespaces to serve; o then leads to it.
@@ -68,6 +72,10 @@ local function readiness(state)
   end
   local refusal = c:refusal()
   if refusal then return false, refusal end
+  if state.webhook then
+    local answers, trouble = state.webhook:ready()
+    if not answers then return false, trouble end
+  end
   return true, "ok"
 end
 
@@ -153,9 +161,11 @@ local function stop(state)
   log.info("stopping: no new work, what is under way ends first")
   if state.reload then state.reload:stop() end
   if state.shadow then state.shadow:stop() end
-  local clean = not state.controller or state.controller:stop(STOP_SECONDS)
+  if state.webhook then state.webhook:drain(DRAIN_SECONDS) end
+  local clean = not state.controller or state.controller:stop(STOP_SECONDS - (state.webhook and DRAIN_SECONDS or 0))
   if not clean then log.warn("some reconciles did not end in time", { seconds = STOP_SECONDS }) end
   if state.leader then state.leader:release(RELEASE_SECONDS) end
+  if state.webhook then state.webhook:stop() end
   for _, server in ipairs(state.servers) do server:close() end
   end_sandbox(state)
   log.info("stopped")
@@ -213,6 +223,7 @@ local function check_usage(o)
     options.fail(2, "--lease: '" .. o.lease .. "' is no NAME or NAMESPACE/NAME of a Lease")
   end
   if o.leader_elect and o.dry_run then options.fail(2, "--dry-run writes nothing, not even a Lease: leave --leader-elect out") end
+  webhook.check(o, options.fail)
   one_of(o, "log_level", "debug", "info", "warn", "error")
   one_of(o, "log_format", "text", "json")
   local seconds = tonumber(o.resync_seconds or 600)
@@ -243,9 +254,11 @@ end
 -- Edits are taken up from now on: the controller is ready.
 local function follow_edits(o, state, files)
   local c = state.controller
+  local announce = require "reload.announce"
+  local pod = not o.dry_run and announce.pod()
   local function count() c.metrics.writes:add(1, "Event") end
   state.reload = reload.new { controller = c, dir = o.policies, settings_path = o.settings, files = files,
-    on_verdict = not o.dry_run and require("reload.announce").new(c.cluster, state.cluster.namespace, count) or nil }
+    on_verdict = pod and announce.new(c.cluster, state.cluster.namespace, pod, count) or nil }
   state.reload:start()
   if not o.shadow then return end
   state.shadow = require("shadow").new { controller = c, dir = o.shadow, settings_path = o.settings }
@@ -255,7 +268,8 @@ end
 local function elected(o, cluster)
   if not o.leader_elect then return leader.alone() end
   local namespace, name = (o.lease or "moonphase"):match("^(.-)/(.+)$")
-  return leader.new { cluster = cluster, namespace = namespace or cluster.namespace, name = name or o.lease or "moonphase" }
+  return leader.new { cluster = cluster, namespace = namespace or cluster.namespace, name = name or o.lease or "moonphase",
+    address = webhook.own_address(o) }
 end
 
 return options.main(function(words)
@@ -296,6 +310,9 @@ return options.main(function(words)
     version = moonphase.version, policy = generation.digest,
     namespaces = o.all_namespaces and "all" or table.concat(state.controller.namespaces, ",") })
   state.controller:run()
+  local answers, odd_webhook = webhook.open(o, state.cluster, state.controller, state.leader)
+  if odd_webhook then options.fail(1, "--webhook-addr: " .. odd_webhook) end
+  state.webhook = answers
   follow_edits(o, state, files)
   local began, trouble = state.leader:begin()
   if not began then options.fail(1, "--leader-elect: " .. trouble) end

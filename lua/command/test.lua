@@ -1,6 +1,7 @@
 -- moonphase test: run specs. A policies folder's specs (Lua, and tables of cases in YAML) run in the production sandbox with
 -- production limits (suite.lua). Other *_spec.lua files are specs of the host itself and run in the host state.
 
+local lint = require "lint"
 local options = require "options"
 local policies = require "policies"
 local specs = require "specs"
@@ -24,7 +25,8 @@ local SPEC = {
 
 local function print_test(o, test)
   local place = test.is_host and test.file:match("[^/]+$") or test.file
-  io.write(test.ok and "ok   " or "FAIL ", place, ": ", test.name, o.time and test.seconds and (" (%.2f s)"):format(test.seconds) or "", "\n")
+  io.write(test.ok and "ok   " or "FAIL ", place, ": ", test.name,
+    o.time and test.seconds and (" (%.2f s)"):format(test.seconds) or "", "\n")
   if not test.ok then io.write("     ", (tostring(test.text):gsub("\n", "\n     ")), "\n") end
   io.flush()
 end
@@ -39,7 +41,8 @@ local function print_coverage(o, coverage)
     io.write(("%5.1f %%  %s%s\n"):format(percent(one.reached, one.lines), one.file, missed))
   end
   for _, row in ipairs(coverage.unreached) do
-    io.write(("%s%s: the row %s of the %s was reached by no spec\n"):format(row.file, row.line and ":" .. row.line or "", row.row, row.kind))
+    io.write(("%s%s: the row %s of the %s was reached by no spec\n"):format(row.file, row.line and ":" .. row.line or "", row.row,
+      row.kind))
   end
   io.write(("coverage: %.1f %% of %d lines, %d of %d rows\n"):format(percent(coverage.reached, coverage.lines), coverage.lines,
     coverage.rows_reached, coverage.rows))
@@ -52,7 +55,8 @@ local PRINTERS = {
     io.write(("%d passed, %d failed\n"):format(all.passed, all.failed))
   end,
   json = function(_, all)
-    io.write(json.encode({ passed = all.passed, failed = all.failed, tests = json.array(all.tests), coverage = json.array(all.coverage) }), "\n")
+    io.write(json.encode({ passed = all.passed, failed = all.failed, tests = json.array(all.tests),
+      coverage = json.array(all.coverage) }), "\n")
   end,
   junit = function(_, all) io.write(require("junit").text(all.tests)) end,
 }
@@ -65,6 +69,19 @@ local function tell(o, all, test)
   if o.o == "text" then print_test(o, test) end
 end
 
+-- A path in a table of cases that leads nowhere changes nothing, and such a case may pass: it fails here.
+local function check_cases(o, all, files)
+  local has_cases = false
+  for _, name in ipairs(specs.names(files)) do has_cases = has_cases or name:match("_cases%.yaml$") ~= nil end
+  for _, finding in ipairs(has_cases and lint.check(files) or {}) do
+    if finding.file:match("_cases%.yaml$") and finding.check == "fields" then
+      tell(o, all, { file = finding.file, name = "paths are known", ok = false,
+        text = ("%s:%d: %s\n    %s"):format(finding.file, finding.line,
+        finding.text, finding.source) })
+    end
+  end
+end
+
 -- The specs of a folder; `only`: one of its files.
 local function run_policies(o, all, dir, only)
   local files, why = policies.files(dir)
@@ -74,6 +91,7 @@ local function run_policies(o, all, dir, only)
       if name ~= only then files[name] = nil end
     end
   end
+  check_cases(o, all, files)
   local result = suite.run(files, { label = dir or "policies", filter = o.filter, coverage = true,
     tell = function(test) tell(o, all, test) end })
   if not only then all.coverage[#all.coverage + 1] = result.coverage end

@@ -241,14 +241,14 @@ function Run:call(op, name, ...)
   return make(...)
 end
 
-function Run:decide(seen)
+local function decide(seen)
   return require(DECIDES).decide(copy(seen))
 end
 
 -- What is decided on the present world: once, and once with another order of what has none.
 function Run:decision(op)
   if self.decided then return self.decided end
-  local decision, other = self:decide(self.world), self:decide(turned(self.world))
+  local decision, other = decide(self.world), decide(turned(self.world))
   if type(decision) ~= "table" then self:stop(op, "decide returned " .. show(decision)) end
   local where = first_difference(decision, other, "decision")
   if where and not where:find("^decision%.trace") then
@@ -310,7 +310,8 @@ end
 
 function OPS.present(run, op)
   local decision = run:decision(op)
-  if not child_of(decision, op.kind) then run:fail(op, ("there is no %s among the children: %s"):format(op.kind, kinds_of(decision.children))) end
+  if not child_of(decision, op.kind) then run:fail(op,
+    ("there is no %s among the children: %s"):format(op.kind, kinds_of(decision.children))) end
 end
 
 function OPS.absent(run, op)
@@ -344,7 +345,8 @@ end
 function OPS.events(run, op)
   local reasons = {}
   for i, one in ipairs(run:decision(op).events or {}) do reasons[i] = one.reason end
-  if not same_words(op.reasons, reasons) then run:fail(op, ("events: expected %s, got %s"):format(show(op.reasons), show(json.array(reasons)))) end
+  if not same_words(op.reasons, reasons) then run:fail(op,
+    ("events: expected %s, got %s"):format(show(op.reasons), show(json.array(reasons)))) end
 end
 
 function OPS.requeue_after(run, op)

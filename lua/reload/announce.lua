@@ -23,10 +23,13 @@ local function event_of(refusal, words)
     message = (refusal.step .. ": " .. refusal.text):sub(1, STEP_MOST) .. place }
 end
 
--- A function(refusal or nil, words) for reload's on_verdict; nil where there is no pod. count: called for each write.
-function M.new(cluster, namespace, count)
-  local name = process.env("POD_NAME") or process.env("HOSTNAME")
-  if not process.env("KUBERNETES_SERVICE_HOST") or not name then return nil end
+-- The name of the pod that this runs in; nil outside of a cluster.
+function M.pod()
+  return process.env("KUBERNETES_SERVICE_HOST") and (process.env("POD_NAME") or process.env("HOSTNAME")) or nil
+end
+
+-- A function(refusal or nil, words) for reload's on_verdict: tells on the pod `name`. count: called for each write.
+function M.new(cluster, namespace, name, count)
   local told = events.new { cluster = cluster, kind = { api_version = "v1", kind = "Pod" }, count = count }
   local object
   return function(refusal, words)

@@ -2,8 +2,8 @@
 --
 -- Steps are a table: each is named in verdicts and metrics, answers true and what people may read about it, or nil and a
 -- refusal {text=, failure= (a PolicyError), object=}. They wait; nothing in them takes a turn of the loop for long: loading
--- and specs are a worker thread's, decisions go in slices. Specs begin when the files are linted and are waited for
--- at the end, so that they and the decisions go on side by side. A candidate that is dropped on the way (a newer save came) leaves
+-- and specs are worker threads', lint and decisions go in slices. Specs begin as soon as it loads and are waited for
+-- at the end, so that they go on beside the rest. A candidate that is dropped on the way (a newer save came) leaves
 -- nothing behind: it is a to-be-closed value.
 
 local access = require "reload.access"
@@ -68,18 +68,17 @@ local function load(c)
   return true
 end
 
--- lint(files) -> findings {{file=, line=, text=, severity= ("warning": told, no refusal)}...}, where there is such a module.
+-- lint.lua: an error refuses, warnings are counted.
 local function lint(c)
   if not c.hooks.lint then return true, "none" end
   local warnings = 0
   for _, finding in ipairs(c.hooks.lint(c.files, c.settings)) do
     if finding.severity ~= "warning" then
-      return refuse_failure { outcome = "lint", text = finding.text or finding.message, file = finding.file, line = finding.line, source = finding.source,
-        path = finding.path }
+      return refuse_failure { outcome = "lint", text = finding.text, file = finding.file, line = finding.line, source = finding.source }
     end
     warnings = warnings + 1
   end
-  return true, ("%d warnings"):format(warnings)
+  return true, warnings == 1 and "1 warning" or ("%d warnings"):format(warnings)
 end
 
 -- The same files need no second look: specs see nothing of the settings.
@@ -139,8 +138,8 @@ end
 -- In order. Specs run beside the steps after them.
 M.STEPS = {
   { "load", load },
-  { "lint", lint },
   { "specs begin", begin_specs },
+  { "lint", lint },
   { "watches", sync },
   { "decisions", decide },
   { "specs", end_specs },

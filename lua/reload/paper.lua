@@ -12,7 +12,7 @@ local rollout = require "rollout"
 
 local M = {}
 
-local SLICE_SECONDS = 0.004
+local SLICE_SECONDS = 0.002
 local NAMED_MOST = 5
 
 local function slices()

@@ -215,9 +215,11 @@ local function patch_scale(context)
 end
 
 local function get_scale(context)
-  local record = context.w:get(context.kind.id, context.route.namespace, context.route.name)
-  if not record then
-    local kind = context.kind
+  local kind = context.kind
+  local record = context.w:get(kind.id, context.route.namespace, context.route.name)
+  local _, wrong = parameters.version(context.query.resourceVersion)
+  if wrong and kind.crd then return reply.failure(wrong) end
+  if not record or wrong then -- a built-in kind's server says of any trouble that there is no such object
     return reply.failure(errors.not_found(kind.crd and kind or kind.plural .. "/scale." .. kind.group, context.route.name))
   end
   local value, failure = scale.read(context.kind, record)

@@ -166,7 +166,8 @@ end
 function E:expression(limit)
   limit = limit or 0
   self:deeper()
-  local line, left = self:line(), nil
+  local line = self:line()
+  local left
   if UNARY[self.kind] then
     local op = self.kind
     self:next()

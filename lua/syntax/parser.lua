@@ -2,7 +2,8 @@
 --
 -- A node is a table whose `is` says what it is, and `line` and `last` where it begins and ends; what else it has stands beside the
 -- function that makes it. Names are resolved on the way: a name node has `decl`, the declaration that it means, or none if it
--- is a global. A declaration is {name, line, attrib, in_function, writes (how often it is assigned to)}.
+-- is a global. A declaration is {name, line, attrib, in_function, writes (how often it is assigned to), shared (also by a function
+-- inside of the one that it is declared in), init (the expression that it alone begins with)}.
 
 local expressions = require "syntax.expressions"
 local lexer = require "syntax.lexer"
@@ -51,7 +52,8 @@ function P:take(kind)
 end
 
 function P:expect(kind, what)
-  if self.kind ~= kind then self:wrong(("%s was expected %s, and here is %s"):format(kind == "name" and "a name" or "`" .. kind .. "`", what, self:shown())) end
+  if self.kind ~= kind then self:wrong(("%s was expected %s, and here is %s"):format(kind == "name" and "a name" or "`" .. kind .. "`",
+    what, self:shown())) end
   local value = self.values[self.at]
   self:next()
   return value
@@ -88,6 +90,11 @@ function P:declare(name, line, attrib)
   local decl = { name = name, line = line, attrib = attrib, in_function = self.func, writes = 0 }
   self.scope.names[name] = decl
   return decl
+end
+
+function P:written(decl)
+  decl.writes = decl.writes + 1
+  if decl.in_function ~= self.func then decl.shared = true end
 end
 
 function P:resolve(name)
@@ -147,6 +154,7 @@ function P:local_statement(line)
   local values = self:take "=" and self:expression_list() or {}
   local decls = {}
   for i, name in ipairs(names) do decls[i] = self:declare(name[1], name[2], attribs[i]) end
+  if #names == 1 and #values == 1 then decls[1].init = values[1] end
   return self:node("local", line, { names = decls, values = values })
 end
 
@@ -173,7 +181,7 @@ function P:function_statement()
     full = full .. (is_method and ":" or ".") .. field
     if is_method then break end
   end
-  if target.decl then target.decl.writes = target.decl.writes + 1 end
+  if target.decl then self:written(target.decl) end
   return self:node("function statement", line, { target = target, func = self:function_body(line, full, is_method) })
 end
 
@@ -220,7 +228,8 @@ function P:for_statement()
   local line = self:line()
   self:next()
   local names = { { self:expect("name", "behind `for`"), self.last } }
-  local is_numeric, values = self.kind == "=", nil
+  local is_numeric = self.kind == "="
+  local values
   if is_numeric then
     self:next()
     values = self:expression_list()
@@ -261,7 +270,7 @@ function P:expression_statement()
     if target.is ~= "name" and target.is ~= "index" then self:wrong("only a name or a field can be assigned to") end
     if target.decl then
       if target.decl.attrib then self:wrong(("`%s` is <%s> and cannot be assigned to"):format(target.decl.name, target.decl.attrib)) end
-      target.decl.writes = target.decl.writes + 1
+      self:written(target.decl)
     end
   end
   return self:node("assign", line, { targets = targets, values = values })

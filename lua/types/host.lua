@@ -13,6 +13,8 @@ function loop.spawn(fn, ...) end
 function loop.sleep(seconds) end
 ---Monotonic seconds. @return number
 function loop.now() end
+---Monotonic seconds, finer than a millisecond and while a turn lasts: for measuring. @return number
+function loop.precise() end
 ---Wall clock in whole milliseconds since 1970. @return integer
 function loop.wall_ms() end
 ---A number from 0 to less than 1, from the seed of the present virtual loop; else by chance. @return number
@@ -87,6 +89,9 @@ function task:done() end
 json = { null = nil } -- json.null: a light userdata, the same in every state
 ---Text to a value; nil, text on malformed input. Arrays carry json.array as their metatable.
 function json.decode(text) end
+---What of a JSON text lies on or below these paths ({"request.uid", "request.object.spec.containers.*.resources"}), as a value; nothing
+---else is built. nil, text: it is no JSON, or what was cut out has more than `most` bytes (64 MiB).
+function json.cut(text, paths, most) end
 ---Sorted keys. Raises with the path for what JSON cannot say. json.encode(value, "pretty") indents.
 function json.encode(value, style) end
 ---Mark a table as an array ([] when empty); returns it.
@@ -125,6 +130,23 @@ function typed.shape(value, live, atom) end
 ---Keep the JSON of a table beside it: whoever encodes it (alone or inside of another) copies it. Returns the table, which must never be
 ---changed from now on; its metatable is taken.
 function typed.frozen(value) end
+
+---@class certificate
+certificate = {}
+---{subject=for people, names={DNS names and IP addresses}, not_before=, not_after=seconds since 1970} -> {authority=, cert=, key=}: PEM
+---texts of a new authority, and of the one certificate that it signed; its key is forgotten. nil, text.
+function certificate.make(options) end
+---{not_before=, not_after=, fingerprint=SHA-256 of the first, count=} of the certificates in a PEM text. nil, text.
+function certificate.read(pem) end
+---{cert=, key=, authorities=PEM or nil, name=of the server or nil, now=seconds or nil}: true if they belong together, are good for that
+---name at that time, and one of the authorities signed it; nil, text.
+function certificate.check(options) end
+
+---@class base64
+base64 = {}
+function base64.encode(text) end
+---The text; nil, text if it is none. Line breaks are passed over.
+function base64.decode(text) end
 
 ---@class digest
 digest = {}
@@ -208,12 +230,14 @@ function child:output() end
 ---@class http
 http = {}
 ---(waits) {method=, url=, headers={"Name: value"}, body=, timeout=seconds, unix=path, insecure=, ca=PEM, server_name=who
----the certificate must be of, in place of the host of the URL}
+---the certificate must be of, in place of the host of the URL, cert=, key=PEM: whom we show ourselves as}
 --- -> {status=, body=, content_type=} | nil, text, kind of failure ("timeout", "io", "invalid" ...)
 function http.request(options) end
 ---{address=|unix=, handler=function(call) return status, body, content_type, headers end, cert=PEM, key=PEM, body_max=,
 ---connections=,---idle_timeout=seconds (never ends a stream), too_large=JSON text of the answer to larger bodies, any_method=true
 ---(else unknown ones are answered with 405), direct=function(call)}:
+---client_ca=PEM: clients are asked for a certificate of these authorities, see call.client; per_address=connections from one address;
+---request_timeout=seconds that a client may take to send one request.
 ---the handler runs as a coroutine and may wait; a table as body is written as JSON; headers: more of them, names to texts; an error is answered with 500.
 ---direct is asked first if there is one: it costs less and must not wait; what it returns is the answer, and nil leaves
 ---the call to the handler.
@@ -224,6 +248,8 @@ function http.serve(options) end
 local server = { address = "127.0.0.1:43121" }
 ---Stop listening; what is open is answered with 503, streams end.
 function server:close() end
+---{cert=PEM, key=PEM, client_ca=PEM (absent: as it was)}: shown from the next handshake on. true | nil, text: nothing has changed.
+function server:set_certificate(options) end
 
 ---What a handler gets. The functions know nothing any more once the call is answered.
 ---@class call
@@ -234,6 +260,10 @@ function call.query(name) end
 function call.queries() end
 ---A request header by its name in any case, or nil.
 function call.header(name) end
+---The address that it came from ("10.0.0.7"; "unix").
+function call.peer() end
+---The name in the client's certificate ("" if it has none), if client_ca stands for it; else nil.
+function call.client() end
 ---Answer piece by piece: {status=200, content_type="application/json", backlog=bytes that may wait to be sent (4 MiB),
 ---on_end=function(why)}. What the handler returns counts no more. on_end is called once, on the loop (it must not wait),
 ---unless :finish came before: "gone" (the peer left), "slow" (it left more than the backlog unread), "closed" (the server).
@@ -284,7 +314,7 @@ function cluster:stream(options) end
 ---Counts: {reads, writes, watches, retries}
 function cluster:counts() end
 ---Start a watch with a cache of its own. {path=, api_version=, kind=, label_selector=, field_selector=,
---- keep="whole"|"metadata"|{paths...}, drop={paths...}, indexes={name={paths...}} (at most 4), revisions=bool, name=,
+--- keep="whole"|"metadata"|{paths...}, drop={paths...}, indexes={name={paths...}} (at most 6; "=path" takes numbers, true and false too), revisions=bool, name=,
 --- on_change=function(key, change, before, after, first_list), on_trouble=function(text, retry_seconds)}
 ---Both are called at once, on the loop: they must not wait; on_change may read this watch but not write to it.
 ---change: "added"|"changed"|"removed"; before/after: nil or {uid=, generation=, deleting=, indexes={name=value}}.

@@ -2,17 +2,19 @@
 -- What a policy is given and what it answers: the contract between the host and policies/.
 
 ---@class Seen
----@field object table           the PhDeployment as read: metadata, spec, status
+---@field object PhDeployment    as read: metadata, spec, status
 ---@field revisions Revision[]   generations of spec that no status write has recorded yet, oldest first
----@field children table<string, table<string, table>> by declared name, then by object name: seen.children.deployments["deploy-x"]
----@field pods table[]           what else is declared under `watches`, each an array sorted by name
----@field replicasets table[]
----@field group Input            declared inputs
----@field instance_type Input
+---@field children Children      by declared name, then by object name: seen.children.deployments["deploy-x"]
+---@field pods Pod[]             what else is declared under `watches`, each an array sorted by name; of each only what `keep` says
+---@field replicasets ReplicaSet[] metadata only
+---@field group GroupInput       declared inputs
+---@field instance_type InstanceTypeInput
 ---@field problems Problem[]     what the last attempt to write each child met, until an attempt succeeds
----@field events table[]        what is watched about pods (a watch with `about`): those of this object's pods
+---@field events WatchedEvent[]  what is watched about pods (a watch with `about`): those of this object's pods
+---@field early boolean|nil      the object is the answer of a request of our own: the watch may have generations before it still to bring
 ---@field held boolean|nil       its pod template waits for its turn in a rollout of the policies: what is live is right for now
----@field settings table         settings.yaml with the administrator's file over it
+---@field settings Settings      settings.yaml with the administrator's file over it
+---@field ahead integer|nil      how many running objects of its group come before it; only where an input has a `limit`
 ---@field status_only boolean|nil children were just written and only the status is asked for: children, prune and replace may be left out
 ---@field trace boolean|nil      somebody asks why: say in decision.trace which rows were tried, which held, with what evidence
 ---@field now integer            seconds since 1970
@@ -21,13 +23,26 @@
 ---@class Revision
 ---@field generation integer
 ---@field time string            RFC 3339, when the watch brought it
----@field spec table
+---@field spec PhDeploymentSpec
+
+---@class Children
+---@field deployments table<string, Deployment>
+---@field services table<string, Service>
+---@field ingresses table<string, Ingress>
+---@field secrets table<string, Secret>     metadata only
+---@field http_routes table<string, table>
 
 ---@class Input
 ---@field state "found"|"missing"|"unknown"|"ambiguous"
 ---@field object table|nil       found; or the last one known when unknown
 ---@field objects string[]|nil   ambiguous: the names
 ---@field age integer|nil        seconds since it was last known
+
+---@class GroupInput: Input
+---@field object PhGroup|nil
+
+---@class InstanceTypeInput: Input
+---@field object InstanceType|nil
 
 ---@class Problem
 ---@field kind string
@@ -47,6 +62,7 @@
 ---@field events Event[]|nil    what happened, for people: written after the status, put together when they repeat, best effort. Compare
 ---                              with the status before, so that nothing is told twice
 ---@field recorded integer|nil   the status holds every generation up to this one in its history
+---@field wake boolean|nil       its pods wait for quota: the host touches its Deployment when some is free
 ---@field requeue_after number|nil seconds
 ---@field trace table|nil        which rows were tried, which held, with what evidence: for explain
 
@@ -95,3 +111,160 @@ function base64.encode(text) end
 ---@field namespace string|nil   a settings key that names the namespace ("catalogNamespace"); absent: the object's
 ---@field by string              path in the object whose value is looked for: "spec.groupId"
 ---@field match string[]         paths in the input; the first that is there is its identity: {"spec.id", "metadata.name"}
+---@field limit string|nil       path in the input of how many objects that name it may run ("spec.maxDeployments"): then seen.ahead is there
+
+-- ---------------------------------------------------------------- tables of rows (lua/policy/rules.lua)
+
+---@class Rule                   a row of failures.lua
+---@field name string            the reason, one word, in status.reason and in the condition
+---@field condition string       the condition that turns False while the row holds (ChildConflict turns True)
+---@field when Predicate         what must hold
+---@field message string         for people; {names} are taken from the evidence of `when`, then from the facts
+---@field grace number|(fun(s: table): number)|nil      seconds that it must hold until the phase is Failed: 10, or setting "grace.image"
+---@field waits (fun(s: table): number|nil)|nil         seconds for which it may end by itself: so long the condition is Unknown
+---@field quiet boolean|nil      its message ends in {detail}, from a log: when only numbers in it change, the status stays as it is
+---@field blocks boolean|nil     children are not written while this holds
+---@field even_when_stopped boolean|nil                 Failed also while the model is being stopped
+
+---@class PhaseRow               a row of phases.lua: { "Deployed", from = { "", "Deploying" }, when = fact "rollout.complete", message = "..." }
+---@field [1] string             the phase
+---@field when Predicate
+---@field message string|(fun(s: table): string)
+---@field reason string|(fun(s: table): string)|nil     absent: the phase's name
+---@field from string[]|nil      the phases that may come before it ("": none yet); absent: all. A claim that is checked, never asked
+
+---A function of the facts: nil or false, or it holds: true, or a table of evidence that messages can name.
+---@alias Predicate fun(s: table): table|boolean|nil
+
+---@class Finding                what a row found
+---@field name string
+---@field condition string
+---@field row Rule
+---@field message string
+---@field evidence table
+---@field remaining number|nil   seconds of its grace that are left
+
+---@class Verdict
+---@field failure Finding|nil    the first that holds past its grace
+---@field held Finding[]         all that hold
+---@field by_condition table<string, Finding>           the first that holds of each condition
+---@field requeue_after number|nil                      seconds until a grace ends
+
+---@class Rules
+---@field rows Rule[]
+local Rules = {}
+---Try every row. @param s table the facts @return Verdict
+function Rules:judge(s) end
+---The first row with this mark that holds: first(s, "blocks"). @param s table @param mark string @return Finding|nil
+function Rules:first(s, mark) end
+
+---@class Phases
+---@field rows PhaseRow[]
+local Phases = {}
+---The first row that holds; and the trace, if somebody asks for it.
+---@param s table @return {phase: string, reason: string, message: string, row: integer}, table|nil
+function Phases:judge(s) end
+
+---An ordered table of failure rules: the first row that holds is the reason. @param rows Rule[] @return Rules
+function rules(rows) end
+---The phases: the first row that holds is the phase. @param rows PhaseRow[] @return Phases
+function phases(rows) end
+---What phdeployment.lua returns, checked. @param declaration Controller @return Controller
+function controller(declaration) end
+
+-- ---------------------------------------------------------------- what a row's `when` may ask (lua/policy/predicates.lua)
+
+---Holds always. @type Predicate
+always = nil
+---A fact is true: fact "rollout.complete". @param path string @return Predicate
+function fact(path) end
+---A value of settings.yaml, for `grace`: setting "grace.image". @param path string @return fun(s: table): any
+function setting(path) end
+---A declared input is in this state: input { "group", "missing" }. Evidence: objects.
+---@param wanted {[1]: string, [2]: "found"|"missing"|"unknown"|"ambiguous"} @return Predicate
+function input(wanted) end
+---A container of the newest pods waits for one of these reasons. With words, rows of { "what people read", pattern, ... }: only those words
+---of its message. Evidence: container, image, reason, detail.
+---@param wanted {waiting: string|string[], words: string[][]|nil} @return Predicate
+function any_container(wanted) end
+---A container ends again and again. Evidence: container, exit_code, reason, detail.
+---@param wanted {reason: string|string[]|nil, container: string|nil, but: string|nil} @return Predicate
+function crashing(wanted) end
+---A condition of a pod: pod_condition { "PodScheduled", "False", reason = "Unschedulable" }. Evidence: reason, message.
+---@param wanted {[1]: string, [2]: string, reason: string|nil} @return Predicate
+function pod_condition(wanted) end
+---The scheduler finds no node, and says so in these words (patterns). Evidence: message. @param wanted {says: string|string[]|nil} @return Predicate
+function unschedulable(wanted) end
+---A condition of the Deployment. Evidence: reason, message. @param wanted {[1]: string, [2]: string, reason: string|nil} @return Predicate
+function deployment_condition(wanted) end
+---Pods cannot be created, and the API server says why in these words (patterns). Evidence: message, webhook.
+---@param wanted {says: string|string[]|nil} @return Predicate
+function refused(wanted) end
+---A volume cannot be mounted. Evidence: volume, detail. @return Predicate
+function mount_failed() end
+---The API server refused a child for good, of these kinds; or with this reason. Evidence: kind, name, code, reason, message.
+---@param wanted {kinds: string[]|nil, reason: string|nil} @return Predicate
+function problem(wanted) end
+
+-- ---------------------------------------------------------------- helpers (lua/policy/text.lua, time.lua, labels.lua, resources.lua)
+
+---@class text
+text = { LIMIT = 1024 }
+---In at most `limit` bytes (1024), one line. @param s string @param limit integer|nil @return string
+function text.bounded(s, limit) end
+---Without white space at both ends. @param s string @return string
+function text.trim(s) end
+---What a path of names leads to: at(settings, "grace.image"); nil if a step is missing. @param value any @param path string @return any
+function text.at(value, path) end
+---"Group not found: {group.id}", each {path} from the first of the tables that has it; "?" if none does. @param template string @return string
+function text.fill(template, ...) end
+---Without names of pods made from `name`, and without UUIDs. @param message string @param name string|nil @return string
+function text.without_names(message, name) end
+---What an API server's refusal of a pod says. @param message string @return string
+function text.refusal(message) end
+---What a scheduler says of a pod without a node, without counts and order. @param message string @return string
+function text.capacity(message) end
+---The end of a log: its last `lines` lines that are not empty. @param message string @param lines integer @param limit integer @return string
+function text.tail(message, lines, limit) end
+---Whether two texts differ in numbers and generated words only. @param one string @param other string @return boolean
+function text.same_but_numbers(one, other) end
+
+---@class time
+time = {}
+---"2020-03-23T02:03:15Z" as seconds since 1970; nil if it is no time. @param s any @return integer|nil
+function time.parse(s) end
+---@param seconds number @return string
+function time.format(seconds) end
+
+---@class labels
+labels = {}
+---The name of a group as a label's value. @param name string @return string
+function labels.escape(name) end
+---@param label string @return string|nil
+function labels.unescape(label) end
+---@param value any @return boolean
+function labels.is_value(value) end
+---@param key any @return boolean
+function labels.is_key(key) end
+
+---@class resources
+resources = {}
+---The amounts of an instance type's spec; nil and a sentence if a value is none. @param spec InstanceTypeSpec @param default_gpu string
+---@return table|nil, string|nil
+function resources.read(spec, default_gpu) end
+---Split an offer between model and engine; nil and {resource, needed, offered} when nothing is left for the model.
+---@param offer table @param engine {percent: number, cpu: integer, memory: integer}|nil @return {model: table, engine: table}|nil, table|nil
+function resources.split(offer, engine) end
+---@param milli integer @return string
+function resources.cpu_text(milli) end
+---@param bytes integer @return string
+function resources.memory_text(bytes) end
+
+-- ---------------------------------------------------------------- specs (lua/policy/spec.lua)
+
+---@param name string @param body fun()
+function describe(name, body) end
+---@param name string @param body fun()
+function it(name, body) end
+---@param setup fun()
+function before_each(setup) end

@@ -29,11 +29,12 @@ static void note(void *arg, enum cache_change change, const struct cache_object 
 static const char *const app_paths[] = {"metadata.labels[primehub.io/app]", "spec.app", NULL};
 static const char *const owner_paths[] = {"@owner", NULL};
 static const char *const image_paths[] = {"spec.containers.*.image", NULL};
+static const char *const plain_paths[] = {"=spec.stop", NULL};
 
 static struct cache_options options(void)
 {
-	return (struct cache_options){.name = "pods", .clock = &clock_, .revisions = true, .index_count = 3,
-		.indexes = {{"app", app_paths}, {"owner", owner_paths}, {"image", image_paths}}};
+	return (struct cache_options){.name = "pods", .clock = &clock_, .revisions = true, .index_count = 4,
+		.indexes = {{"app", app_paths}, {"owner", owner_paths}, {"image", image_paths}, {"plain", plain_paths}}};
 }
 
 static void start(void)
@@ -688,6 +689,23 @@ TEST(an_index_finds_by_the_first_path_that_holds_a_text)
 	stop();
 }
 
+TEST(a_path_with_an_equals_sign_takes_numbers_true_and_false_too)
+{
+	start();
+	put_more("a", 1, "\"spec\":{\"stop\":true,\"replicas\":3}");
+	put_more("b", 2, "\"spec\":{\"stop\":\"true\",\"replicas\":-4.5e1}");
+	put_more("c", 3, "\"spec\":{\"stop\":null,\"replicas\":[3]}");
+	put_more("d", 4, "\"spec\":{\"stop\":false}");
+	finds("plain", "true", "ns/a ns/b ");
+	finds("plain", "false", "ns/d ");
+	finds("plain", "3", "");
+	finds("plain", "null", "");
+	put_more("a", 5, "\"spec\":{\"stop\":false}");
+	finds("plain", "true", "ns/b ");
+	finds("plain", "false", "ns/a ns/d ");
+	stop();
+}
+
 TEST(an_index_follows_an_object_that_moves)
 {
 	start();
@@ -1053,7 +1071,8 @@ TEST_MAIN(T(content_is_the_same_until_somebody_writes_something_else), T(an_obje
 	T(a_bookmark_that_passes_our_write_evicts_it),
 	T(a_list_that_passes_our_write_evicts_it_and_an_older_one_does_not), T(a_write_during_the_first_list_is_seen),
 	T(a_cluster_that_was_set_back_takes_the_overlay_along), T(leaving_the_selector_by_our_own_write_is_told),
-	T(an_index_finds_by_the_first_path_that_holds_a_text), T(an_index_follows_an_object_that_moves),
+	T(an_index_finds_by_the_first_path_that_holds_a_text), T(a_path_with_an_equals_sign_takes_numbers_true_and_false_too),
+	T(an_index_follows_an_object_that_moves),
 	T(the_owner_index_knows_the_controller_alone), T(a_path_may_go_through_the_elements_of_an_array),
 	T(forty_quick_generations_are_all_kept_exactly), T(what_was_recorded_is_not_kept_again_not_even_after_a_list),
 	T(a_list_brings_generations_too_and_a_repeat_brings_none), T(our_own_answer_is_no_delivery),

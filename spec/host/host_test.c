@@ -31,7 +31,8 @@ static int run_program(const struct program *p)
 	dup2(captured, 2);
 	struct loop *l = loop_new();
 	struct http_client *client = http_client_new(l);
-	struct host_options o = {http_client_transport(client), p->lua_dir, p->files, p->count};
+	struct host_options o = {.transport = http_client_transport(client), .lua_dir = p->lua_dir, .assets = p->files,
+		.asset_count = p->count};
 	struct host *h = host_new(l, &o);
 	if (getenv("GCSTRESS"))
 		host_stress_memory(h);

@@ -1,8 +1,11 @@
 /* TLS: whom the client trusts, as whom it shows itself, and that connections of one identity are
  * never used for another. The peer is our own server, and openssl's where it must ask for a
  * certificate. Certificates are made by the openssl command. */
+#include <errno.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/socket.h>
 
 #include "base/buffer.h"
 #include "base/xalloc.h"
@@ -59,11 +62,17 @@ static char *text_of(const char *name)
 	return xmemdup0(text, n);
 }
 
+static const char *client_ca; /* of the next server */
+
+/* The Host header; of a server with client_ca who calls: "127.0.0.1 NAME", or "127.0.0.1 -" where nobody stands for the caller. */
 static void on_call(void *arg, struct http_call *c)
 {
 	(void)arg;
-	const char *host = http_call_header(c, "Host");
-	http_reply(c, 200, "text/plain", host, strlen(host));
+	char text[200];
+	const char *name = http_call_client(c);
+	int len = client_ca == NULL ? snprintf(text, sizeof text, "%s", http_call_header(c, "Host")) :
+		snprintf(text, sizeof text, "%s %s", http_call_peer(c), name != NULL ? name : "-");
+	http_reply(c, 200, "text/plain", text, (size_t)len);
 }
 
 static void set_up(const char *san)
@@ -76,7 +85,8 @@ static void set_up(const char *san)
 	l = loop_new();
 	client = http_client_new(l);
 	server = http_server_open(l, &(struct http_server_options){.address = "127.0.0.1:0", .cert_pem = cert,
-		.key_pem = key, .on_call = on_call}, &e);
+		.key_pem = key, .client_ca_pem = client_ca, .request_timeout_s = 1, .idle_timeout_s = 5, .per_address_max = 40,
+		.on_call = on_call}, &e);
 	if (server == NULL)
 		FAIL("%s", e.text);
 	port = atoi(strrchr(http_server_address(server), ':') + 1);
@@ -317,10 +327,152 @@ TEST(connections_are_kept_for_one_identity_and_not_shared_with_another)
 	tear_down();
 }
 
+/* --- our own server's side --- */
+
+static char *set_of(const char *name)
+{
+	make_pair(name, "IP:127.0.0.1");
+	char *path = xasprintf("%s.pem", name), *text = text_of(path);
+	free(path);
+	return text;
+}
+
+static char *key_of(const char *name)
+{
+	char *path = xasprintf("%s.key", name), *text = text_of(path);
+	free(path);
+	return text;
+}
+
+TEST(a_new_certificate_is_shown_from_the_next_handshake_on_and_a_bad_one_changes_nothing)
+{
+	set_up("IP:127.0.0.1");
+	struct err e;
+	char *ca = text_of("server-ca.pem"), *old_cert = text_of("server.pem");
+	char *cert = set_of("next"), *key = key_of("next"), *next_ca = text_of("next-ca.pem");
+	get("127.0.0.1", &(struct http_tls){.ca_pem = ca});
+	check_good();
+	CHECK_INT(http_server_set_certificate(server, old_cert, key, NULL, &e), ==, ERR_INVALID);
+	CHECK_CONTAINS(e.text, "belongs to another certificate");
+	CHECK_INT(http_server_set_certificate(server, cert, key, NULL, &e), ==, 0);
+	get("127.0.0.1", &(struct http_tls){.ca_pem = ca}); /* on the connection that is open */
+	check_good();
+	get("127.0.0.1", &(struct http_tls){.ca_pem = ca, .revision = 2});
+	check_good(); /* the same bytes: the same connection */
+	get("127.0.0.1", &(struct http_tls){.ca_pem = next_ca});
+	check_good();
+	for (int i = 0; i < 20; i++) { /* there and back, with connections of both */
+		char *one = i % 2 ? cert : old_cert;
+		char *own = i % 2 ? xstrdup(key) : text_of("server.key");
+		CHECK_INT(http_server_set_certificate(server, one, own, NULL, &e), ==, 0);
+		get("localhost", &(struct http_tls){.ca_pem = i % 2 ? next_ca : ca, .server_name = "127.0.0.1"});
+		free(own);
+	}
+	free(ca);
+	free(old_cert);
+	free(cert);
+	free(key);
+	free(next_ca);
+	tear_down();
+}
+
+TEST(a_client_is_known_by_a_certificate_that_an_authority_stands_for_and_no_other)
+{
+	snprintf(folder, sizeof folder, "/tmp/moonphase-tls-test-XXXXXX");
+	CHECK(mkdtemp(folder) != NULL);
+	char *clients = (free(set_of("user")), text_of("user-ca.pem"));
+	char *cert = text_of("user.pem"), *key = text_of("user.key");
+	shell("rm -rf %s", folder);
+	client_ca = clients;
+	set_up("IP:127.0.0.1");
+	char *ca = text_of("server-ca.pem"), *stranger = set_of("stranger"), *stranger_key = key_of("stranger");
+	char *others = text_of("stranger-ca.pem");
+	struct err e;
+	get("127.0.0.1", &(struct http_tls){.ca_pem = ca});
+	CHECK_TEXT(buffer_text(&body), "127.0.0.1 -");
+	get("127.0.0.1", &(struct http_tls){.ca_pem = ca, .cert_pem = cert, .key_pem = key});
+	CHECK_TEXT(buffer_text(&body), "127.0.0.1 user");
+	get("127.0.0.1", &(struct http_tls){.ca_pem = ca, .cert_pem = stranger, .key_pem = stranger_key});
+	CHECK_TEXT(buffer_text(&body), "127.0.0.1 -");
+	/* other authorities, from the next connection on */
+	char *own = text_of("server.pem"), *own_key = text_of("server.key");
+	CHECK_INT(http_server_set_certificate(server, own, own_key, others, &e), ==, 0);
+	get("localhost", &(struct http_tls){.ca_pem = ca, .cert_pem = stranger, .key_pem = stranger_key, .server_name = "127.0.0.1"});
+	CHECK_TEXT(buffer_text(&body), "127.0.0.1 stranger");
+	get("localhost", &(struct http_tls){.ca_pem = ca, .cert_pem = cert, .key_pem = key, .server_name = "127.0.0.1"});
+	CHECK_TEXT(buffer_text(&body), "127.0.0.1 -");
+	char *all[] = {clients, cert, key, ca, stranger, stranger_key, others, own, own_key};
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		free(all[i]);
+	client_ca = NULL;
+	tear_down();
+}
+
+static void pass(uint64_t ms)
+{
+	bool never = false;
+	loop_run_until(l, &never, ms);
+}
+
+static int connect_plain(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK_INT(connect(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
+	return fd;
+}
+
+static bool was_closed(int fd)
+{
+	char byte;
+	ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT);
+	return n == 0 || (n < 0 && errno != EAGAIN);
+}
+
+TEST(whoever_takes_too_long_to_ask_is_shown_out_however_it_drips)
+{
+	set_up("IP:127.0.0.1");
+	char *ca = text_of("server-ca.pem");
+	int silent = connect_plain(), dripping = connect_plain();
+	bool both = false;
+	static const char hello[] = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+	for (int i = 0; i < 60 && !both; i++) { /* a byte of a handshake each 100 ms: never idle */
+		send(dripping, hello + i % 11, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+		pass(100);
+		both = was_closed(silent) && was_closed(dripping);
+	}
+	CHECK(both);
+	get("127.0.0.1", &(struct http_tls){.ca_pem = ca});
+	check_good();
+	close(silent);
+	close(dripping);
+	free(ca);
+	tear_down();
+}
+
+TEST(one_address_has_a_bounded_number_of_connections)
+{
+	set_up("IP:127.0.0.1");
+	int fds[60], closed = 0;
+	for (int i = 0; i < 60; i++)
+		fds[i] = connect_plain();
+	pass(200);
+	for (int i = 0; i < 60; i++) {
+		closed += was_closed(fds[i]);
+		close(fds[i]);
+	}
+	CHECK_INT(closed, ==, 20);
+	tear_down();
+}
+
 TEST_MAIN(T(the_right_authority_is_accepted_as_text_and_as_file),
 	T(a_wrong_authority_none_and_a_wrong_name_are_refused_with_a_sentence),
 	T(insecure_accepts_any_certificate),
 	T(tls_server_name_is_checked_in_place_of_the_host),
 	T(a_plain_server_behind_https_is_an_error),
 	T(a_client_certificate_is_shown_as_text_and_as_file_and_its_lack_is_an_error),
-	T(connections_are_kept_for_one_identity_and_not_shared_with_another))
+	T(connections_are_kept_for_one_identity_and_not_shared_with_another),
+	T(a_new_certificate_is_shown_from_the_next_handshake_on_and_a_bad_one_changes_nothing),
+	T(a_client_is_known_by_a_certificate_that_an_authority_stands_for_and_no_other),
+	T(whoever_takes_too_long_to_ask_is_shown_out_however_it_drips),
+	T(one_address_has_a_bounded_number_of_connections))

@@ -209,7 +209,8 @@ local BROKEN = {
   { "more memory than there is", HEAD .. "function M.decide() local t = {} while true do t[#t + 1] = {} end end return M",
     { step = "decisions", text = "memory" } },
   { "an error on an object", edited("local live", "local oops = o.spec.missing.port\n  local live"),
-    { step = "decisions", object = "hub/m1", file = "phdeployment.lua", line = 8, source = "local oops = o.spec.missing.port", path = "o.spec.missing" } },
+    { step = "decisions", object = "hub/m1", file = "phdeployment.lua", line = 8, source = "local oops = o.spec.missing.port",
+      path = "o.spec.missing" } },
   { "an answer that is none", HEAD .. "function M.decide() return { children = 5 } end return M", { step = "decisions", text = "children is no array" } },
   { "something kept between calls", "local count = 0\n" .. edited("local o =", "count = count + 1\n  local o ="), { step = "decisions", text = "keep nothing" } },
   { "another label", edited('label = "model"', 'label = "other"'), { step = "load", text = "start moonphase again" } },
@@ -307,6 +308,25 @@ describe("an edit is refused, and the policies before it go on:", function()
     assert(reloader.building:join())
     assert.equal("read", reloader.refused.step)
   end)
+end)
+
+it("a refusal, and an edit that is live, are Events on the pod that moonphase runs in", function()
+  cluster = fake.new()
+  cluster:put("/api/v1/namespaces/hub/pods/moonphase-0", { apiVersion = "v1", kind = "Pod", metadata = { name = "moonphase-0", uid = "pod-uid" } })
+  local tell = require("reload.announce").new(cluster, "hub", "moonphase-0", function() end)
+  tell({ step = "load", text = "phases.lua:3: no", file = "phases.lua", line = 3, source = "oops" })
+  tell(nil, "decisions: 3 objects")
+  local function event(reason)
+    for _, request in ipairs(cluster:writes()) do
+      if request.method == "POST" and request.body.reason == reason then return request.body end
+    end
+  end
+  local refused = eventually("the refusal is told", function() return event "PolicyRefused" end)
+  assert.equal("pod-uid", refused.involvedObject.uid)
+  assert.equal("Pod", refused.involvedObject.kind)
+  assert.equal("Warning", refused.type)
+  assert.equal("load: phases.lua:3: no\nphases.lua:3: oops", refused.message)
+  assert.equal("decisions: 3 objects", eventually("the reload is told", function() return event "PolicyReloaded" end).message)
 end)
 
 describe("an object on which the live policies err", function()
@@ -574,7 +594,8 @@ describe("many reloads under load", function()
     collectgarbage()
     local grown = resident_kib() / memory.resident
     assert.truthy(grown < 1.1, ("resident memory grew to %.2f times"):format(grown))
-    io.write(("     %d reloads, %d reconciles; resident memory %.3f times that of the %dth; longest turn %.1f ms of processor time (%d over 10 ms), %.1f ms on the wall\n")
-      :format(COUNT, worked, grown, COUNT // 5, turns.longest_cpu_us / 1000, turns.over_10ms_cpu, turns.longest_us / 1000))
+    io.write(("     %d reloads, %d reconciles; resident memory %.3f times that of the %dth; longest turn %.1f ms of processor time "
+      .. "(%d over 10 ms), %.1f ms on the wall\n"):format(COUNT, worked, grown, COUNT // 5, turns.longest_cpu_us / 1000,
+      turns.over_10ms_cpu, turns.longest_us / 1000))
   end)
 end)

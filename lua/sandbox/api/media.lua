@@ -256,6 +256,7 @@ local READERS = {
     if value == nil then
       return nil, errors.bad_request(body:find("^%s*[%[{]") and "unexpected EOF" or json_trouble(body))
     end
+    if value == json.null then return {} end
     if type(value) ~= "table" or json.is_array(value) then return nil, errors.bad_request(not_a_map(value)) end
     return value
   end,

@@ -24,6 +24,8 @@ local function some_place(s, value)
   return #fit > 0 and s:pick(fit) or nil
 end
 
+local function is_apply(r) return r.content_type == "application/apply-patch+yaml" end
+
 local ways = {}
 
 -- One value of the body becomes another, mostly of a wrong type.
@@ -33,8 +35,9 @@ function ways.value(s, r)
   -- labels of the sequence keep it apart from others in lists
   if place.path[#place.path] == "seq" or place.path[#place.path] == "labels" then return false end
   local value = wrong_value(s, place.value)
-  if r.verb == "apply" then -- see differences.lua
-    if value == json.null then return false end
+  if value == json.null and r.kind == "Secret" then return false end -- see differences.lua
+  if is_apply(r) then
+    if value == json.null or value == "" and tostring(place.path[#place.path]):find("[tT]ime") then return false end
     if r.custom and place.path[1] == "metadata" and #place.path > 1 then return false end
   end
   tree.set(body(r), place.path, value)
@@ -42,7 +45,7 @@ function ways.value(s, r)
 end
 
 function ways.unknown_field(s, r)
-  if r.verb == "apply" and r.custom then return false end -- see differences.lua
+  if is_apply(r) and r.custom then return false end -- see differences.lua
   if not body(r) or json.is_array(body(r)) then return false end
   local objects = {}
   for _, place in ipairs(tree.places(body(r))) do
@@ -68,6 +71,8 @@ function ways.metadata(s, r)
     { "creationTimestamp", "yesterday" }, { "clusterName", "x" }, { "name", ("x"):rep(300) }, { "name", "" }, { "labels", { seq = "@{p}q", a = 1 } },
     { "ownerReferences", json.array { { apiVersion = "v1", kind = "X", name = "y", uid = "u" }, { apiVersion = "v1", kind = "X", name = "y", uid = "u" } } },
   })
+  local is_odd = field == "creationTimestamp" or field == "labels" and value.a == 1
+  if is_odd and is_apply(r) and r.custom then return false end -- see differences.lua
   meta[field] = value
   return true
 end
@@ -77,7 +82,7 @@ function ways.kind(s, r)
   local field, value = table.unpack(s:pick { { "kind", "Other" }, { "apiVersion", "v2" }, { "apiVersion", "apps/v1" }, { "kind", "" }, { "kind", json.null },
     { "apiVersion", json.null }, { "kind", "ConfigMap" } })
   -- see differences.lua
-  if r.verb == "apply" and field == "kind" and (value == "ConfigMap" or r.custom and value == "" or r.kind == "Gadget") then return false end
+  if is_apply(r) and field == "kind" and (value == "ConfigMap" or r.custom and value == "" or r.kind == "Gadget") then return false end
   if type(body(r).metadata) == "table" and body(r).metadata.generateName then return false end
   if r.base and r.custom and value == json.null then return false end
   if r.change then r.change[field] = value else r.body[field] = value ~= json.null and value or nil end

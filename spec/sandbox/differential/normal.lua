@@ -113,6 +113,16 @@ function M:status(value)
   return out
 end
 
+-- Of a Go map, since the server adds its own on deletion.
+local function texts_in_order(texts)
+  for _, text in ipairs(texts) do
+    if type(text) ~= "string" then return texts end
+  end
+  local out = json.array(table.move(texts, 1, #texts, 1, {}))
+  table.sort(out)
+  return out
+end
+
 -- Decoded JSON, as a new value.
 function M:value(value, key, is_list)
   local kind = type(value)
@@ -129,6 +139,7 @@ function M:value(value, key, is_list)
   if json.is_array(value) then
     local out = json.array {}
     if key == "managedFields" then value = managers_in_order(value) end
+    if key == "finalizers" then value = texts_in_order(value) end
     for i, item in ipairs(value) do out[i] = self:value(item, key) end
     return out
   end

@@ -257,11 +257,11 @@ end
 function M.Endpoints(s)
   if s:chance(20) then return {} end
   return { subsets = list({ addresses = list({ ip = s:pick { "10.1.2.3", "10.1.2.4" } }),
-    ports = list({ name = "http", port = s:pick { 80, 8080 } }) }) }
+    ports = list({ name = "http", port = s:pick { 80, 8080 }, protocol = "TCP" }) }) }
 end
 
 function M.PriorityClass(s)
-  local out = { value = s:chance(50) and 100 or 100, description = s:pick { "low", "high", "" } }
+  local out = { value = s:chance(50) and 100 or 100, description = s:pick { "low", "high" } }
   if s:chance(20) then out.preemptionPolicy = "PreemptLowerPriority" end
   return out
 end

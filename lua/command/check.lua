@@ -1,0 +1,150 @@
+-- moonphase check: whether a policies folder may go live: it loads, lint finds nothing, its specs pass.
+--
+-- Steps are a table, in order; each says in a line how it ended, and none is left out because one before it failed, as long as
+-- there is something to look at. Every reachable state of a small world is the last of them; it is not there yet, and says so.
+
+local contract = require "contract"
+local lint = require "lint"
+local options = require "options"
+local parser = require "syntax.parser"
+local policies = require "policies"
+local suite = require "suite"
+
+local SPEC = {
+  about = "Say whether a policies folder may go live: load, lint, specs (and every reachable state, which is not there yet).\n"
+    .. "Status 0: nothing is wrong; 1: something is; 2: wrong usage.",
+  usage = "moonphase check [DIR] [options]",
+  { "settings", "FILE", "settings over those of the policies" },
+  { "strict", nil, "warnings fail, too" },
+  { "o", "text|json", "how to print (default text)" },
+  positional = "DIR",
+  example = "moonphase check policies",
+}
+
+-- A step gets the run and returns whether it is fine (nil: it was not done), and what is said about it. What it finds goes to
+-- run.findings: {file, line, source, text, severity, check}.
+
+local function plural(count, word)
+  return ("%d %s%s"):format(count, word, count == 1 and "" or "s")
+end
+
+-- Of the folder, or of the administrator's file: one finding. (What is no Lua is lint's to tell, in better words.)
+local function refuse(run, text, failure)
+  failure = failure or {}
+  local source = failure.file and run.files[failure.file]
+  if source and failure.file:match("%.lua$") and not parser.parse(source) then return false, "the policies cannot be used" end
+  run.findings[#run.findings + 1] = { severity = "error", check = "load", file = failure.file, line = failure.line,
+    source = failure.source, text = text }
+  return false, "the policies cannot be used"
+end
+
+local function load(run)
+  local settings, why = policies.settings(run.files, run.settings_path)
+  if not settings then return refuse(run, why) end
+  run.settings = settings
+  local generation, failure = policies.generation(run.files, run.label)
+  if not generation then return refuse(run, failure.text, failure) end
+  run.loads = true
+  local declaration, trouble = contract.declaration(generation, "phdeployment")
+  generation:close()
+  if not declaration then return refuse(run, trouble) end
+  return true, plural(run.count, "file")
+end
+
+local function check_lint(run)
+  local errors, warnings = 0, 0
+  for _, finding in ipairs(lint.check(run.files, run.settings)) do
+    run.findings[#run.findings + 1] = finding
+    if finding.severity == "error" then errors = errors + 1 else warnings = warnings + 1 end
+  end
+  return errors == 0, ("%s, %s"):format(plural(errors, "error"), plural(warnings, "warning"))
+end
+
+local function coverage_text(coverage)
+  local percent = coverage.lines == 0 and 100 or 100 * coverage.reached / coverage.lines
+  return ("%.1f %% of %d lines, %d of %d rows"):format(percent, coverage.lines, coverage.rows_reached, coverage.rows)
+end
+
+local function specs(run)
+  if not run.loads then return nil, "not run: the policies do not load" end
+  local result = suite.run(run.files, { label = run.label, coverage = true, decisions = true, tell = function(test)
+    run.tests[#run.tests + 1] = test
+    if test.ok then return end
+    local failure = test.failure or {}
+    run.findings[#run.findings + 1] = { severity = "error", check = "specs", file = failure.file ~= "" and failure.file or test.file,
+      line = failure.line,
+      source = failure.source, text = ("%s: %s: %s"):format(test.file, test.name, failure.text or test.text) }
+  end })
+  run.coverage = result.coverage
+  for _, row in ipairs(run.coverage.unreached) do
+    run.findings[#run.findings + 1] = { severity = "warning", check = "coverage", file = row.file, line = row.line,
+      text = ("the row %s of the %s was reached by no spec"):format(row.row, row.kind) }
+  end
+  return result.failed == 0, ("%d passed, %d failed; %s"):format(result.passed, result.failed, coverage_text(result.coverage))
+end
+
+-- The same specs while pairs and next go the other way: what comes out differently hangs on an order that nobody gave.
+local function order(run)
+  if not run.loads then return nil, "not run: the policies do not load" end
+  local before, differs = {}, 0
+  for _, test in ipairs(run.tests) do before[test.file .. ": " .. test.name] = test end
+  suite.run(run.files, { label = run.label, reversed = true, decisions = true, tell = function(test)
+    local first = before[test.file .. ": " .. test.name]
+    if not first or not first.ok or test.ok and json.equal(first.decisions or {}, test.decisions or {}) then return end
+    differs = differs + 1
+    run.findings[#run.findings + 1] = { severity = "warning", check = "order", file = test.file, line = (test.failure or {}).line,
+      text = ("%s: comes out differently when pairs goes the other way%s"):format(test.name, test.ok and "" or ": " .. test.failure.text) }
+  end })
+  return true, differs == 0 and "no decision hangs on the order of pairs"
+    or ("%s on the order of pairs"):format(plural(differs, "test") .. " hang")
+end
+
+local function states()
+  return nil, "not walked: this moonphase cannot do that yet"
+end
+
+local STEPS = { { "load", load }, { "lint", check_lint }, { "specs", specs }, { "order", order }, { "states", states } }
+
+-- ---------------------------------------------------------------- what is printed
+
+local function print_finding(finding)
+  local place = ""
+  if finding.file and finding.file ~= "" then place = finding.file .. ((finding.line or 0) > 0 and ":" .. finding.line or "") .. ": " end
+  io.write(place, finding.severity, ": ", (finding.text:gsub("\n", "\n    ")), "\n")
+  if finding.source and finding.source ~= "" then io.write("    ", finding.source, "\n") end
+end
+
+local function print_text(run)
+  for _, finding in ipairs(run.findings) do print_finding(finding) end
+  for _, step in ipairs(run.steps) do io.write(("%-7s %-5s %s\n"):format(step.name .. ":",
+    step.ok and "ok" or step.ok == nil and "-" or "FAILS", step.text)) end
+end
+
+local function print_json(run, ok)
+  io.write(json.encode({ ok = ok, steps = json.array(run.steps), findings = json.array(run.findings), coverage = run.coverage }), "\n")
+end
+
+local function count_of(files)
+  local count = 0
+  for _ in pairs(files) do count = count + 1 end
+  return count
+end
+
+return options.main(function(words)
+  local o = options.parse(words, SPEC)
+  if #o > 1 then options.fail(2, "check looks at one folder, not at " .. #o) end
+  if o.o and o.o ~= "text" and o.o ~= "json" then options.fail(2, "-o must be text or json, not '" .. o.o .. "'") end
+  local files, why = policies.files(o[1])
+  if not files then options.fail(1, why) end
+  local run = { files = files, count = count_of(files), label = o[1] or "policies", settings_path = o.settings, findings = {},
+    tests = {}, steps = {} }
+  local ok = true
+  for _, step in ipairs(STEPS) do
+    local fine, text = step[2](run)
+    ok = ok and fine ~= false
+    run.steps[#run.steps + 1] = { name = step[1], ok = fine, text = text }
+  end
+  for _, finding in ipairs(o.strict and run.findings or {}) do ok = ok and finding.severity ~= "warning" end
+  if o.o == "json" then print_json(run, ok) else print_text(run) end
+  return ok and 0 or 1
+end)

@@ -1,0 +1,129 @@
+-- Who uses what: for each group the pods that are seen, and those that were admitted and are not seen yet.
+--
+-- Between the answer to an API server and the event of the watch a pod exists for nobody. Counting what is seen alone lets every
+-- creation of a burst through (fault 35), so an admission reserves what its pod counts for, under the pod's UID, until that pod is seen.
+-- A pod that was admitted and never came (something behind us refused it) is given up after RESERVED_SECONDS, but not
+-- while the watch of pods is deaf: what it could not tell is no proof.
+--
+-- Sums are kept as quantities in text and never go through a float: what was added is what is taken away.
+
+local M = {}
+M.__index = M
+
+M.RESERVED_SECONDS = 70
+-- So long after an admission the watch must have been heard before its silence about the pod means something.
+local HEARD_SECONDS = 10
+
+-- now: function, monotonic seconds. on_freed: function(label), called when a group has come to use less.
+function M.new(options)
+  return setmetatable({ now = options.now, on_freed = options.on_freed or function() end, pods = {}, sums = {}, seen_sums = {},
+    reserved = {}, reserved_count = 0, by_source = {} }, M)
+end
+
+local function apply(sums, label, uses, change)
+  local sum = sums[label]
+  if not sum then
+    sum = {}
+    sums[label] = sum
+  end
+  for name, amount in pairs(uses) do
+    local new = change(sum[name] or "0", amount)
+    sum[name] = new ~= "0" and new or nil
+  end
+  if next(sum) == nil then sums[label] = nil end
+end
+
+local function add(self, pod)
+  apply(self.sums, pod.label, pod.uses, quantity.add)
+  if pod.seen then apply(self.seen_sums, pod.label, pod.uses, quantity.add) end
+end
+
+local function take(self, pod)
+  apply(self.sums, pod.label, pod.uses, quantity.sub)
+  if pod.seen then apply(self.seen_sums, pod.label, pod.uses, quantity.sub) end
+end
+
+local function end_reservation(self, uid)
+  local reservation = self.reserved[uid]
+  if not reservation then return end
+  self.reserved[uid] = nil
+  self.reserved_count = self.reserved_count - 1
+  local left = self.by_source[reservation.source] - 1
+  self.by_source[reservation.source] = left > 0 and left or nil
+end
+
+-- Whether `new` has less of something than `old`.
+local function is_less(old, new)
+  for name, amount in pairs(old) do
+    if quantity.compare(new[name] or "0", amount) < 0 then return true end
+  end
+  return false
+end
+
+-- What the pods of a group use: {resource = quantity}; without the pod `but`, if that is one of them. Not to be changed.
+function M:used(label, but)
+  local pod = but and self.pods[but]
+  if not pod or pod.label ~= label then return self.sums[label] or {} end
+  local sums = { [label] = {} }
+  for name, amount in pairs(self.sums[label] or {}) do sums[label][name] = amount end
+  apply(sums, label, pod.uses, quantity.sub)
+  return sums[label] or {}
+end
+
+-- The same of the pods that are seen.
+function M:seen(label)
+  return self.seen_sums[label] or {}
+end
+
+-- How many reservations a source holds.
+function M:held_by(source)
+  return self.by_source[source] or 0
+end
+
+-- A pod was admitted. One that is seen already stays as it is seen.
+function M:reserve(uid, label, uses, source)
+  local there = self.pods[uid]
+  if there and there.seen then return end
+  if there then
+    take(self, there)
+    end_reservation(self, uid)
+  end
+  self.pods[uid] = { label = label, uses = uses }
+  add(self, self.pods[uid])
+  self.reserved[uid] = { at = self.now(), source = source }
+  self.reserved_count = self.reserved_count + 1
+  self.by_source[source] = (self.by_source[source] or 0) + 1
+end
+
+-- A pod is there and counts for this.
+function M:see(uid, label, uses)
+  local old = self.pods[uid]
+  if old then take(self, old) end
+  end_reservation(self, uid)
+  self.pods[uid] = { label = label, uses = uses, seen = true }
+  add(self, self.pods[uid])
+  if old and (old.label ~= label or is_less(old.uses, uses)) then self.on_freed(old.label) end
+end
+
+-- A pod is gone, or was given up.
+function M:forget(uid)
+  local old = self.pods[uid]
+  if not old then return end
+  take(self, old)
+  end_reservation(self, uid)
+  self.pods[uid] = nil
+  self.on_freed(old.label)
+end
+
+-- Give up reservations whose time is over. heard_at: when the watch of pods was last heard (monotonic seconds). How many.
+function M:expire(heard_at)
+  local now = self.now()
+  local over = {}
+  for uid, reservation in pairs(self.reserved) do
+    if now - reservation.at >= M.RESERVED_SECONDS and heard_at >= reservation.at + HEARD_SECONDS then over[#over + 1] = uid end
+  end
+  for _, uid in ipairs(over) do self:forget(uid) end
+  return #over
+end
+
+return M

@@ -1,0 +1,122 @@
+-- Quota admission on the command line of `moonphase run`: its options, what makes no sense of them, and how they become a webhook.
+
+local forward = require "webhook.forward"
+local start = require "webhook.start"
+
+local M = {}
+
+M.OPTIONS = {
+  { "webhook-addr", "ADDR", "quota admission over TLS (host:port; none by default)" },
+  { "webhook-service", "NS/NAME", "the Service by which the API server gets there" },
+  { "webhook-url", "URL", "or the https URL (default outside of a pod)" },
+  { "webhook-cert", "FILE", "its certificate (default: made, kept in a Secret)" },
+  { "webhook-key", "FILE", "the key of --webhook-cert" },
+  { "webhook-ca", "FILE", "who signed --webhook-cert: keep the configuration" },
+  { "webhook-client-ca", "FILE", "answer only callers whose certificate it signed" },
+}
+
+local ANY = { [""] = true, ["0.0.0.0"] = true, ["[::]"] = true }
+local IN_POD = "the pod's service account"
+
+-- fail(status, text) ends the program.
+function M.check(o, fail)
+  if not o.webhook_addr then
+    for _, option in ipairs(M.OPTIONS) do
+      local key = option[1]:gsub("-", "_")
+      if o[key] then fail(2, "--" .. option[1] .. " goes with --webhook-addr") end
+    end
+    return
+  end
+  if o.dry_run then fail(2, "--dry-run writes nothing, so nothing can be reserved: leave --webhook-addr out") end
+  if (o.webhook_cert == nil) ~= (o.webhook_key == nil) then fail(2, "--webhook-cert and --webhook-key go together") end
+  if o.webhook_ca and not o.webhook_cert then fail(2, "--webhook-ca goes with --webhook-cert: a certificate that moonphase makes has its own") end
+  if o.webhook_url and o.webhook_service then fail(2, "--webhook-url and --webhook-service exclude each other") end
+  if o.webhook_url and not o.webhook_url:match("^https://[%w.:%[%]-]+/quota$") then
+    fail(2, "--webhook-url must be https://HOST[:PORT]/quota, not '" .. o.webhook_url .. "'")
+  end
+  if o.webhook_service and not o.webhook_service:match("^[a-z0-9-]+/[a-z0-9-]+$") and not o.webhook_service:match("^[a-z0-9-]+/[a-z0-9-]+:%d+$") then
+    fail(2, "--webhook-service must be NAMESPACE/NAME or NAMESPACE/NAME:PORT, not '" .. o.webhook_service .. "'")
+  end
+end
+
+-- Where other replicas reach us: the pod's address where we listen on all; nil: nowhere that is known.
+function M.own_address(o)
+  local host, port = (o.webhook_addr or ""):match("^(.*):(%d+)$")
+  if not host or port == "0" then return nil end
+  if ANY[host] then host = process.env("POD_IP") end
+  return host and host .. ":" .. port
+end
+
+-- By which way the API server is told to come: {url} or {service}.
+local function way(o, cluster)
+  if o.webhook_url then return { url = o.webhook_url } end
+  if o.webhook_service then return { service = o.webhook_service } end
+  if cluster.source == IN_POD then return { service = cluster.namespace .. "/" .. start.SERVICE } end
+  local host, port = o.webhook_addr:match("^(.*):(%d+)$")
+  if not host or ANY[host] or port == "0" then
+    return nil, "outside of a pod moonphase does not know by which way the API server gets here: say --webhook-url or --webhook-service, "
+      .. "or let --webhook-addr name a host and a port"
+  end
+  return { url = ("https://%s:%s%s"):format(host, port, require("webhook.server").PATH) }
+end
+
+local function trouble_of()
+  local told
+  return function(text)
+    if told ~= text and not text:find("silent for", 1, true) then log.warn("a watch has trouble", { resource = "quota", why = text }) end
+    told = text
+  end
+end
+
+-- What the rest of the webhook asks of the controller.
+local function about_objects(c)
+  return {
+    created = function(key)
+      local handle = c.objects:get(key)
+      return handle and not handle.deleting and (handle.indexes["@created"] or "") or nil
+    end,
+    deployments = function(key)
+      local list, children, owner = {}, c.by_kind.Deployment, c.objects:get(key)
+      local namespace, name = key:match("^(.-)/(.+)$")
+      for _, child_key in ipairs(children and owner and children:find(namespace, "parent", name) or {}) do
+        local child = children:get(child_key)
+        if child and child.indexes.owner == owner.uid then list[#list + 1] = { kind = children.kind, key = child_key, uid = child.uid } end
+      end
+      return list
+    end,
+    count_deployments = function(group)
+      if not c.inputs.group then return nil end
+      local count = 0
+      for _, key in ipairs(c.objects:find_anywhere("group", group.id)) do
+        local handle = c.objects:get(key)
+        if handle and handle.indexes["@stop"] ~= "true" then count = count + 1 end
+      end
+      return count
+    end,
+  }
+end
+
+-- The webhook of a controller whose caches are complete; nil without --webhook-addr. nil and a sentence if it cannot be.
+function M.open(o, cluster, c, leader)
+  if not o.webhook_addr then return nil end
+  local to, why = way(o, cluster)
+  if not to then return nil, why end
+  local catalogue = c.settings.catalogNamespace
+  local options = about_objects(c)
+  local more = {
+    cluster = c.cluster, policy = function() return c.guard end, settings = function() return c.settings end, leader = leader,
+    namespaces = c.namespaces, catalog_namespace = catalogue ~= "" and catalogue or c.catalog_namespace, parent_label = c.label,
+    operator_namespace = cluster.namespace, address = o.webhook_addr, url = to.url, service = to.service, cert = o.webhook_cert,
+    key = o.webhook_key, ca = o.webhook_ca, client_ca = o.webhook_client_ca, on_trouble = trouble_of(),
+    forward = function(pair, name)
+      return forward.new { address = function() return leader:address() end, pair = pair, name = name }
+    end,
+  }
+  for name, value in pairs(more) do options[name] = value end
+  local webhook, trouble = start.start(options)
+  if not webhook then return nil, trouble end
+  c.on_decided = function(key, decision) webhook:decided(key, decision) end
+  return webhook
+end
+
+return M

@@ -1,0 +1,234 @@
+-- Group quotas, as people and API servers see them: through the admission webhook of the real binary, over TLS.
+
+local include = require "include"
+local harness = include "spec/lifecycle/harness.lua"
+local reviewed = include "spec/lifecycle/reviewed.lua"
+local pod, create, create_all, deploy, quota = reviewed.pod, reviewed.create, reviewed.create_all, reviewed.deploy, reviewed.quota
+
+describe("The quota of a group", function()
+  it("of 50 admits exactly 50 of 200 pods that are created at once (fault 35)", function()
+    reviewed.with({ quota = { cpu = "50" } }, function(world)
+      local pods = {}
+      for i = 1, 200 do pods[i] = pod(world, "burst-" .. i, { cpu = "1" }) end
+      local admitted, refusals = create_all(world, pods)
+      assert.equal(50, admitted, refusals[1])
+      for _, text in ipairs(refusals) do assert.contains("denied the request: Group phusers exceeded cpu quota: 50, requesting 1", text) end
+    end)
+  end)
+
+  it("is the same through a replica that does not lead, which hands reviews on", function()
+    local words = { "--leader-elect", "--lease", "quota-spec" }
+    reviewed.with({ quota = { cpu = "50" }, words = words }, function(world)
+      reviewed.start_second(world, words)
+      -- the leader's configuration leads to the leader; this API server is told to ask the other one
+      local there = reviewed.configuration(world)
+      there.webhooks[1].clientConfig.url = "https://127.0.0.1:" .. world.port .. "/quota"
+      there.metadata.name, there.metadata.resourceVersion, there.metadata.uid = "second-door", nil, nil
+      world.cluster:request { method = "DELETE", path = reviewed.CONFIGURATION .. "/second-door" }
+      assert.equal(201, world.cluster:request({ method = "POST", path = reviewed.CONFIGURATION, body = there }).status)
+      local ok, failure = xpcall(function()
+        harness.eventually("the standby hands reviews on", 10, function()
+          return reviewed.ask(world, pod(world, "probe", { cpu = "1" }), { dryRun = true }).allowed
+        end)
+        local pods = {}
+        for i = 1, 200 do pods[i] = pod(world, "burst-" .. i, { cpu = "1" }) end
+        local admitted, refusals = create_all(world, pods)
+        assert.equal(50, admitted, refusals[1])
+      end, require "where")
+      world.cluster:request { method = "DELETE", path = reviewed.CONFIGURATION .. "/second-door" }
+      if not ok then error(failure, 0) end
+    end)
+  end)
+
+  it("holds while the leader goes in order and another takes over at once", function()
+    local words = { "--leader-elect", "--lease", "quota-spec-2" }
+    reviewed.with({ quota = { cpu = "40" }, words = words }, function(world)
+      local first = world.operator
+      reviewed.start_second(world, words)
+      world.others = {}
+      local pods = {}
+      for i = 1, 100 do pods[i] = pod(world, "burst-" .. i, { cpu = "1" }) end
+      local burst = loop.spawn(create_all, world, pods)
+      loop.sleep(0.05)
+      first:signal("TERM")
+      burst:join()
+      assert.equal(0, first:wait(28))
+      assert.is_true(reviewed.admitted_pods(world) <= 40)
+      harness.eventually("the other one fills the quota to the last place, without a pause for what it cannot know", 15, function()
+        for i = 1, 45 do create(world, pod(world, "later-" .. i, { cpu = "1" })) end
+        return reviewed.admitted_pods(world) == 40, reviewed.admitted_pods(world)
+      end)
+      loop.sleep(0.5)
+      assert.equal(40, reviewed.admitted_pods(world))
+    end)
+  end)
+
+  it("is not known after a hard end: nothing is admitted for a while, and the refusal says so", function()
+    reviewed.with({ quota = { cpu = "5" } }, function(world)
+      assert.equal(201, create(world, pod(world, "before", { cpu = "1" })).status)
+      world.operator:signal("KILL")
+      world.operator:wait(5)
+      world:start_operator { words = world.words }
+      reviewed.ready(world)
+      local answer = harness.eventually("the new one answers", 10, function()
+        local answer = create(world, pod(world, "after", { cpu = "1" }))
+        return answer.message:find("took over", 1, true) and answer, answer.message
+      end)
+      assert.contains("does not know yet what was admitted before: try again", answer.message)
+    end)
+  end)
+
+  it("is known at once after an end in order", function()
+    reviewed.with({ quota = { cpu = "2" } }, function(world)
+      assert.equal(201, create(world, pod(world, "before", { cpu = "1" })).status)
+      assert.equal(0, world:stop_operator())
+      world:start_operator { words = world.words }
+      reviewed.ready(world)
+      harness.eventually("it admits", 5, function()
+        local answer = create(world, pod(world, "after", { cpu = "1" }))
+        return answer.status == 201, answer.message
+      end)
+      assert.contains("exceeded cpu quota: 2", create(world, pod(world, "more", { cpu = "1" })).message)
+    end)
+  end)
+
+  it("counts init containers, overhead of none, extended resources and both kinds of suffix", function()
+    reviewed.with({ quota = { cpu = "3", memory = "1Gi", ["example.com/fpga"] = 2 } }, function(world)
+      local heavy = json.array { { name = "i", image = "registry.example/plain:v1", resources = { limits = { cpu = "4" } } } }
+      assert.contains("exceeded cpu quota: 3, requesting 4", create(world, pod(world, "init", { cpu = "1" }, { initContainers = heavy })).message)
+      assert.equal(201, create(world, pod(world, "half", { memory = "512Mi" })).status)
+      assert.contains("exceeded memory quota: 1Gi, requesting 537000000",
+        create(world, pod(world, "decimal", { memory = "537M" })).message:gsub("requesting %S+", "requesting 537000000"))
+      assert.equal(201, create(world, pod(world, "rest", { memory = "536870912" })).status)
+      assert.contains("exceeded memory quota", create(world, pod(world, "byte", { memory = "1" })).message)
+      assert.equal(201, create(world, pod(world, "fpga", { ["example.com/fpga"] = "2" })).status)
+      assert.contains("exceeded example.com/fpga quota: 2", create(world, pod(world, "more", { ["example.com/fpga"] = "1" })).message)
+      assert.equal(201, create(world, pod(world, "none", nil)).status)
+    end)
+  end)
+
+  it("reserves nothing for a dry run", function()
+    reviewed.with({ quota = { cpu = "1" } }, function(world)
+      for i = 1, 3 do assert.equal(201, create(world, pod(world, "dry-" .. i, { cpu = "1" }), { dryRun = "All" }).status) end
+      assert.equal(201, create(world, pod(world, "real", { cpu = "1" })).status)
+      assert.contains("exceeded", create(world, pod(world, "dry", { cpu = "1" }), { dryRun = "All" }).message)
+    end)
+  end)
+
+  it("refuses what no group stands for (fault 36)", function()
+    reviewed.with({}, function(world)
+      local stranger = pod(world, "stranger", { cpu = "1" })
+      stranger.metadata.labels["primehub.io/group"] = "escaped-nobody"
+      assert.contains("denied the request: Group not found: nobody", create(world, stranger).message)
+    end)
+  end)
+
+  it("that its own rule cannot judge admits nothing (fault 36)", function()
+    local folder = assert(fs.temporary())
+    local result = assert(process.run { argv = { "sh", "-c", 'cp -r policies/. "$0" && printf \'\\nfunction M.admit() return nothing.here end\\n\' > "$0/x" '
+      .. '&& sed -i \'/^return M/e cat "\'"$0"\'/x"\' "$0/quota.lua" && rm "$0/x"', folder } })
+    assert.equal(0, result.status, result.errors)
+    reviewed.with({ quota = { cpu = "5" }, words = { "--policies", folder } }, function(world)
+      assert.contains("quota.lua failed, so nothing is admitted: quota.lua:", create(world, pod(world, "p", { cpu = "1" })).message)
+    end)
+    process.run { argv = { "rm", "-rf", folder } }
+  end)
+end)
+
+describe("A deployment that waits for quota", function()
+  it("is Failed with the specification's words, and goes on within seconds when quota frees, the oldest first", function()
+    reviewed.with({ quota = { cpu = "2" }, settings = { grace = { quota = 1 } } }, function(world)
+      for i, name in ipairs { "a", "b", "c", "d" } do
+        deploy(world, name)
+        if i <= 2 then world:phase(name, "Deployed") else world:phase(name, "Failed") end
+        loop.sleep(1.1) -- ages are told in seconds
+      end
+      local status = world:get("c").status
+      assert.equal("GroupQuotaExceeded", status.reason)
+      assert.contains("Group resource not enough: Group phusers exceeded cpu quota: 2, requesting 1", status.message)
+      loop.sleep(12) -- by now its ReplicaSet would sleep for more than ten seconds
+      world:edit("a", { spec = { stop = true } })
+      local began = loop.now()
+      world:phase("c", "Deployed", 15)
+      assert.is_true(loop.now() - began < 6, "it took " .. loop.now() - began .. " s")
+      assert.is_not_nil(world:child("Deployment", "c").metadata.annotations["moonphase.primehub.io/nudged"])
+      assert.equal("Failed", world:get("d").status.phase)
+      assert.is_nil(world:child("Deployment", "d").metadata.annotations["moonphase.primehub.io/nudged"])
+      quota(world, { cpu = "3" })
+      world:phase("d", "Deployed", 10)
+    end)
+  end)
+
+  it("goes on when a moonphase is there again to answer", function()
+    reviewed.with({ quota = { cpu = "2" }, settings = { grace = { refused = 0, quota = 0 } } }, function(world)
+      deploy(world, "a")
+      world:phase("a", "Deployed")
+      world:stop_operator()
+      local live = world:child("Deployment", "a")
+      world.api:patch("Deployment", world.namespace, live.metadata.name, "merge", { spec = { replicas = 2 } })
+      harness.eventually("nobody answers the webhook", 20, function()
+        for _, condition in ipairs(world:child("Deployment", "a").status.conditions or {}) do
+          if condition.type == "ReplicaFailure" then return condition.message:find("failed calling webhook", 1, true) ~= nil, condition.message end
+        end
+      end)
+      world.api:patch("PhDeployment", world.namespace, "a", "merge", { spec = { replicas = 2 } })
+      loop.sleep(12)
+      world:start_operator { words = world.words }
+      local began = loop.now()
+      world:phase("a", "Deployed", 30)
+      assert.is_true(loop.now() - began < 8, "it took " .. loop.now() - began .. " s")
+      assert.is_not_nil(world:child("Deployment", "a").metadata.annotations["moonphase.primehub.io/nudged"])
+    end)
+  end)
+end)
+
+describe("PhGroup", function()
+  it("shows in its status what its pods use and how many models run, written only when that changes", function()
+    reviewed.with({ quota = { cpu = "8", ["nvidia.com/gpu"] = 1 } }, function(world)
+      deploy(world, "m", 2)
+      world:phase("m", "Deployed")
+      local function used(cpu, memory, deployments)
+        return function()
+          local status = reviewed.group(world).status or {}
+          local now = status.used or {}
+          return quantity.compare(now.cpu or "9999", cpu) == 0 and quantity.compare(now.memory or "0", memory) == 0
+            and now["nvidia.com/gpu"] == "0" and status.deployments == deployments, status
+        end
+      end
+      harness.eventually("two pods are counted", 15, used("2", "4Gi", 1))
+      local version = reviewed.group(world).metadata.resourceVersion
+      loop.sleep(7)
+      assert.equal(version, reviewed.group(world).metadata.resourceVersion)
+      world:edit("m", { spec = { stop = true } })
+      world:phase("m", "Stopped")
+      harness.eventually("none is counted", 15, used("0", "0", 0))
+    end)
+  end)
+
+  it("bounds how many models run; the oldest win, and who waits goes on when one stops", function()
+    harness.with({}, function(world)
+      world.api:patch("PhGroup", world.namespace, "phusers", "merge", { spec = { maxDeployments = 2 } })
+      for _, name in ipairs { "z-first", "y-second", "x-third", "w-fourth" } do
+        deploy(world, name)
+        loop.sleep(1.1)
+      end
+      world:phase("z-first", "Deployed")
+      world:phase("y-second", "Deployed")
+      local third = world:phase("x-third", "Failed")
+      assert.equal("GroupDeploymentsExceeded", third.status.reason)
+      assert.contains("Group resource not enough: phusers may run 2 deployments at once", third.status.message)
+      assert.is_nil(world:child("Deployment", "x-third"))
+      world:phase("w-fourth", "Failed")
+      world:edit("z-first", { spec = { stop = true } })
+      world:phase("x-third", "Deployed", 10)
+      assert.equal("Failed", world:get("w-fourth").status.phase)
+      world:edit("z-first", { spec = { stop = false } }) -- who runs keeps its place
+      world:phase("z-first", "Failed")
+      assert.equal("Deployed", world:get("x-third").status.phase)
+      world.api:delete("PhDeployment", world.namespace, "y-second")
+      world:phase("z-first", "Deployed", 10)
+      world.api:patch("PhGroup", world.namespace, "phusers", "merge", { spec = { maxDeployments = 3 } })
+      world:phase("w-fourth", "Deployed", 10)
+    end)
+  end)
+end)
