@@ -29,7 +29,9 @@ end
 
 local function hooks_of(options)
   local lint = optional "lint"
-  return options.hooks or { lint = lint and lint.check, check = options.check }
+  -- specs are run anyway: they need not be looked at
+  local function look(files, settings) return lint.check(files, settings, { specs = false }) end
+  return options.hooks or { lint = lint and look, check = options.check }
 end
 
 -- Of what was read: files and settings together, and of what specs can see, which is all but the settings.

@@ -180,7 +180,8 @@ function M:seen(declared, settings)
     settings = M.of_data(settings, ""),
     now = values.NUMBER,
     policy = fields { digest = values.STRING },
-    held = values.maybe(values.BOOLEAN), early = values.maybe(values.BOOLEAN), status_only = values.maybe(values.BOOLEAN), trace = values.maybe(values.BOOLEAN),
+    held = values.maybe(values.BOOLEAN), early = values.maybe(values.BOOLEAN), status_only = values.maybe(values.BOOLEAN),
+    trace = values.maybe(values.BOOLEAN),
     ahead = values.maybe(values.NUMBER, "it is there only where an input has a `limit`"),
   }
   local children = {}
