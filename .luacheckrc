@@ -6,7 +6,7 @@ read_globals = { "loop", "json", "yaml", "quantity", "digest", "certificate", "b
   "policy", "args", "moonphase", "typed" }
 files["spec/**/*_spec.lua"] = { read_globals = { "describe", "it", "before_each",
   assert = { other_fields = true } } }
-local words = { "controller", "rules", "phases", "always", "fact", "setting", "input", "any_container", "crashing",
+local words = { "controller", "rules", "phases", "invariants", "always", "fact", "setting", "input", "any_container", "crashing",
   "pod_condition", "unschedulable", "deployment_condition", "refused", "mount_failed", "problem", "text", "time", "labels", "resources", "base64" }
 files["policies"] = { read_globals = words }
 files["lua/policy"] = { read_globals = words }

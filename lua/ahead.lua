@@ -38,19 +38,11 @@ local function is_before(a, b)
   return a.key < b.key
 end
 
--- The bound of the one group that the object names; nil if there is none.
-local function limit_of(input, wanted)
-  if not input.declaration.limit or not wanted or not input.informers:synced() then return nil end
-  local keys = input.informers:find_anywhere("identity", wanted)
-  local group = #keys == 1 and input.informers:get(keys[1])
-  return group and tonumber(group.indexes.limit)
-end
-
 -- How many objects come before `key` (handle: what world.objects has of it); nil where nothing bounds them.
 function M.count(world, key, handle)
   for name, input in pairs(world.inputs) do
     local wanted = handle.indexes[name]
-    local limit = limit_of(input, wanted)
+    local limit = wanted and input:limit(world, key, handle)
     if limit then
       local own, before = place_of(world, key, handle), 0
       for _, other_key in ipairs(world.objects:find_anywhere(name, wanted)) do

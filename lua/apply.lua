@@ -103,7 +103,9 @@ end
 
 -- ctx: {cluster, informer, owner_uid, digest, settled (a table to remember in what was found equal),
 -- replace_allowed(child) -> bool, may_delete(child) -> bool (nil: yes): asked just before a delete, also of what is made anew,
--- count(kind), dry_run(child, found), not_kept(child, found): told when a write was taken and something differs all the same}
+-- count(kind), dry_run(child, found, live): asked in place of a write, version: the resourceVersion that the
+-- first write must meet (nil: any), answered(child, verb, HTTP status, words): told of each write (nil: nobody is), not_kept(child, found): told when a write was taken and something
+-- differs all the same}
 local function body_of(ctx, child, uid)
   local body, meta, annotations = {}, {}, {}
   for k, v in pairs(child) do body[k] = v end
@@ -112,6 +114,7 @@ local function body_of(ctx, child, uid)
   annotations[M.DIGEST] = ctx.digest
   meta.annotations = annotations
   meta.uid = uid
+  meta.resourceVersion = ctx.version
   body.metadata = meta
   return body
 end
@@ -125,12 +128,21 @@ local function remember(ctx, child, answer)
   if watch then watch:wrote(answer.body) end
 end
 
+local function tell(ctx, child, verb, answer, failure)
+  if not ctx.answered then return end
+  ctx.answered(child, verb, answer and answer.status or 0, not answer and failure or not ok(answer) and words_of(child, answer) or nil)
+end
+
 local function send(ctx, child, content_type, query, body)
   ctx.count(child.kind)
   local answer, failure = ctx.cluster:request {
     method = "PATCH", path = path_of(ctx, child), query = query, content_type = content_type, body = body,
   }
-  if ok(answer) then remember(ctx, child, answer) end
+  tell(ctx, child, query == APPLY_QUERY and "apply" or "patch", answer, failure)
+  if ok(answer) then
+    ctx.version = nil -- it holds for the first write
+    remember(ctx, child, answer)
+  end
   return answer, failure
 end
 
@@ -142,9 +154,11 @@ local function delete(ctx, child, uid)
   ctx.count(child.kind)
   local answer, failure = ctx.cluster:request {
     method = "DELETE", path = path_of(ctx, child),
-    body = { apiVersion = "v1", kind = "DeleteOptions", preconditions = { uid = uid }, propagationPolicy = "Background" },
+    body = { apiVersion = "v1", kind = "DeleteOptions", preconditions = { uid = uid, resourceVersion = ctx.version }, propagationPolicy = "Background" },
   }
+  tell(ctx, child, "delete", answer, failure)
   if ok(answer) then
+    ctx.version = nil
     local key = child.metadata.namespace .. "/" .. child.metadata.name
     local watch = ctx.informer:of(key)
     if watch then watch:deleted(key, uid) end
@@ -157,9 +171,22 @@ local function being_deleted(child)
     "the present " .. child.kind .. " " .. child.metadata.name .. " is being deleted; it is made again when it is gone")
 end
 
--- 422: the server will not change it in place. Delete exactly this object and make it anew.
+-- (waits) Whether the server would make this child if the name were free: nothing is deleted for what is refused anyway. A dry run of
+-- its creation comes as far as the present object of the name (AlreadyExists), or says what is wrong. nil and a Problem: it would not.
+local function could_be_made(ctx, child)
+  local body = body_of(ctx, child, nil)
+  body.metadata.resourceVersion = nil
+  local answer, failure = ctx.cluster:request { method = "POST", path = informers.path(ctx.informer.kind, child.metadata.namespace),
+    query = { fieldManager = M.MANAGER, dryRun = "All" }, content_type = "application/json", body = body }
+  if ok(answer) or answer and answer.status == 409 and answer.reason == "AlreadyExists" then return true end
+  return refused(child, answer, failure)
+end
+
+-- 422: the server will not change it in place. Delete exactly this object and make it anew, if it can be made.
 local function replace(ctx, child, live, answer)
   if not ctx.replace_allowed(child) or ctx.may_delete and not ctx.may_delete(child) then return refused(child, answer) end
+  local possible, trouble = could_be_made(ctx, child)
+  if not possible then return nil, trouble end
   log.warn("replacing a child that cannot be changed in place",
     { kind = child.kind, name = child.metadata.name, namespace = child.metadata.namespace, why = words_of(child, answer) })
   local gone, failure = delete(ctx, child, live.metadata.uid)
@@ -177,6 +204,7 @@ end
 local function strategic_patch(ctx, child, live, patch)
   patch.metadata = patch.metadata or {}
   patch.metadata.uid = live.metadata.uid
+  patch.metadata.resourceVersion = ctx.version
   patch.metadata.annotations = patch.metadata.annotations or {}
   patch.metadata.annotations[M.DIGEST] = ctx.digest
   return send(ctx, child, "application/strategic-merge-patch+json", PATCH_QUERY, patch)
@@ -208,10 +236,13 @@ end
 
 -- An apply over what is there. What it cannot take away (overwrite.lua) makes the server refuse it: then the patch
 -- that can, and the apply again. The first refusal is the one that is told.
-local function apply_over(ctx, child, live)
+-- rehearsed: what the patch would leave is the answer, for nothing was kept of it.
+local function apply_over(ctx, child, live, rehearsed)
   local answer, failure = server_side_apply(ctx, child, live.metadata.uid)
   local patch = answer and answer.status == 422 and overwrite(child, live)
-  if not patch or not ok(strategic_patch(ctx, child, live, patch)) then return answer, failure end
+  local patched = patch and strategic_patch(ctx, child, live, patch)
+  if not patched or not ok(patched) then return answer, failure end
+  if rehearsed then return patched end
   return server_side_apply(ctx, child, live.metadata.uid)
 end
 
@@ -276,7 +307,7 @@ local function settle(ctx, child, live)
   end
   local found = diff.compare(child, live)
   if #found == 0 then return "unchanged" end
-  if ctx.dry_run then return ctx.dry_run(child, found) end
+  if ctx.dry_run then return ctx.dry_run(child, found, live) end
   return mend(ctx, child, live, found)
 end
 
@@ -326,6 +357,37 @@ local function not_made(ctx, child, answer, failure)
     return problem(child, 404, "NotServed", ("the cluster does not serve %s (%s)"):format(kind.resource, kind.api_version))
   end
   return refused(child, answer, failure)
+end
+
+local function read_answer(child, answer)
+  local object, why = object_in(answer)
+  if not object then return problem(child, 0, "NoAnswer", why) end
+  return object
+end
+
+-- (waits) What the server answers to the writes that mend `live` (nil: there is nothing yet), for a ctx whose cluster keeps none
+-- of them (dryRun=All): the object as it would be, or nil and a Problem; the third result says that it would be replaced. `found`:
+-- of diff.compare. Each write is tried on what is live, not on what the one before it would leave: extras may
+-- still be in the answer.
+function M.rehearse(ctx, child, live, found)
+  if not live then
+    local made, why = server_side_apply(ctx, child, nil)
+    if not ok(made) then return not_made(ctx, child, made, why) end
+    return read_answer(child, made)
+  end
+  local strategic = lists.is_strategic(child.apiVersion)
+  local first = strategic and (found.extras or not found.values)
+  local answer, failure
+  if first then answer, failure = repair(ctx, child, live) end
+  if found.values and (not first or ok(answer)) then answer, failure = apply_over(ctx, child, live, true) end
+  if ok(answer) then return read_answer(child, answer) end
+  if not answer and not failure then return live end -- nothing that could be sent
+  local _, trouble = refused(child, answer, failure)
+  if answer and answer.status == 422 and ctx.replace_allowed(child) then
+    local possible, wrong = could_be_made(ctx, child)
+    return nil, possible and trouble or wrong, possible == true
+  end
+  return nil, trouble
 end
 
 -- Make `child` (completed) so.

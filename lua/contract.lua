@@ -55,7 +55,8 @@ local function group_trouble(declaration, group)
   if type(kinds) ~= "table" or #kinds > 0 then return "`" .. group .. "` must be a table of names to kinds" end
   for name, kind in pairs(kinds) do
     local where = group .. "." .. name
-    local trouble = kind_trouble(where, kind)
+    local needs_kind = not (group == "inputs" and type(kind) == "table" and kind.http ~= nil and kind.kind == nil)
+    local trouble = needs_kind and kind_trouble(where, kind)
     if trouble then return trouble end
     if group == "children" then
       if taken[kind.kind] then return ("children.%s and children.%s are the same kind"):format(taken[kind.kind], name) end
@@ -66,11 +67,52 @@ local function group_trouble(declaration, group)
   end
 end
 
-local function inputs_trouble(declaration)
+local HTTP = { server = true, url = true, method = true, headers = true, body = true, status = true, keep = true, map = true, ttl = true,
+  timeout = true }
+local METHODS = { GET = true, POST = true }
+
+local function is_function(generation, path)
+  local module, name = path:match("^(.+)%.([^.]+)$")
+  local said = module and generation:describe(module)
+  return type(said) == "table" and said[name] == "function"
+end
+
+-- What is wrong with an input's `http` (lua/types/policy.lua, HttpSource).
+local function http_trouble(generation, http)
+  if type(http) ~= "table" then return "must be a table" end
+  for field in pairs(http) do
+    if not HTTP[field] then return "has no field " .. tostring(field) end
+  end
+  if http.server ~= nil and not is_text(http.server) then return "names no setting as `server`" end
+  local url = http.url or "{endpoint}"
+  if not is_text(url) or not (url:find("^{endpoint}") and http.server or url:find("^https?://[%w.:%[%]-]+$")
+    or url:find("^https?://[%w.:%[%]-]+[/?]")) then
+    return "has no `url` that begins with http://HOST or https://HOST, or with {endpoint} of a `server`"
+  end
+  if http.method ~= nil and not METHODS[http.method] then return "has a `method` that is neither GET nor POST" end
+  if http.body ~= nil and type(http.body) ~= "string" and type(http.body) ~= "table" then return "has a `body` that is neither text nor table" end
+  for _, field in ipairs { "headers", "keep" } do
+    if http[field] ~= nil and not texts(http[field]) then return "has `" .. field .. "` that are no list of texts" end
+  end
+  for _, status in ipairs(type(http.status) == "table" and http.status or { http.status }) do
+    if math.type(status) ~= "integer" or status < 200 or status > 599 then return "has `status` that is no list of HTTP statuses" end
+  end
+  if http.status ~= nil and type(http.status) ~= "table" then return "has `status` that is no list of HTTP statuses" end
+  for _, field in ipairs { "ttl", "timeout" } do
+    if http[field] ~= nil and not (type(http[field]) == "number" and http[field] > 0) then return "has a `" .. field .. "` that is no number of seconds" end
+  end
+  if http.map ~= nil and not (is_text(http.map) and is_function(generation, http.map)) then
+    return ("maps by %s, which is no function of the policies (FILE.FUNCTION)"):format(tostring(http.map))
+  end
+end
+
+local function inputs_trouble(declaration, generation)
   local count = 0
   for name, input in pairs(declaration.inputs) do
     count = count + 1
-    if not is_text(input.by) or not texts(input.match) then
+    local http = input.http ~= nil and http_trouble(generation, input.http)
+    if http then return ("inputs.%s.http %s"):format(name, http) end
+    if not is_text(input.by) or (input.kind ~= nil and not texts(input.match)) then
       return ("inputs.%s must say `by` (a path in the object) and `match` (paths in the input)"):format(name)
     end
     if input.limit ~= nil and not is_text(input.limit) then return ("inputs.%s.limit must be a path in the input"):format(name) end
@@ -80,7 +122,7 @@ local function inputs_trouble(declaration)
   if count > INPUTS_MAX then return ("there are %d inputs; %d are possible"):format(count, INPUTS_MAX) end
 end
 
-local function declaration_trouble(declaration)
+local function declaration_trouble(declaration, generation)
   if type(declaration) ~= "table" then return "it returns no controller; its last statement should be `return controller { ... }`" end
   local trouble = kind_trouble("kind", declaration.kind)
   if trouble then return "the controller's " .. trouble end
@@ -91,7 +133,7 @@ local function declaration_trouble(declaration)
     trouble = group_trouble(declaration, group)
     if trouble then return "the controller's " .. trouble end
   end
-  trouble = about_trouble(declaration.watches) or inputs_trouble(declaration)
+  trouble = about_trouble(declaration.watches) or inputs_trouble(declaration, generation)
   return trouble and "the controller's " .. trouble
 end
 
@@ -99,7 +141,7 @@ end
 function M.declaration(generation, module)
   local declaration, failure = generation:describe(module)
   if declaration == nil and failure then return nil, "the policies do not load: " .. failure.text end
-  local trouble = declaration_trouble(declaration)
+  local trouble = declaration_trouble(declaration, generation)
   if trouble then return nil, "the policies cannot be used: " .. FILE .. ": " .. trouble end
   return declaration
 end

@@ -174,8 +174,12 @@ function M:parent_changed(key, before, after, first_list)
   end
 end
 
+-- An object that is an input came, changed or went. Of one whose spec stayed the same (a status) the rollout need not know.
 function M:input_changed(name, before, after, first_list)
   local old, new = before and before.indexes.identity, after and after.indexes.identity
+  if not first_list and not (before and after and before.generation == after.generation) then
+    for _, value in ipairs { old or new, new } do self.rollout:input_changed(name, value) end
+  end
   local function touch(value)
     if value then
       for _, key in ipairs(self.objects:find_anywhere(name, value)) do self:add(key, first_list) end
@@ -183,6 +187,17 @@ function M:input_changed(name, before, after, first_list)
   end
   touch(new)
   if old ~= new then touch(old) end
+end
+
+-- What was asked by HTTP has an answer; `changed`: another one than before. Behind what users changed.
+function M:input_answered(source, keys, changed)
+  for _, key in ipairs(keys) do
+    local handle = changed and self.objects:get(key)
+    for name, input in pairs(handle and self.inputs or {}) do
+      if input.source == source then self.rollout:input_changed(name, handle.indexes[name]) end
+    end
+    self:add(key, true)
+  end
 end
 
 -- Something that tells of an object of another watch (an Event of a pod) concerns that one's parent.
@@ -195,6 +210,7 @@ end
 -- A user, or our own status, changed an object.
 function M:object_changed(key, first_list, before, after)
   if not first_list and self.leader:is_leader() then self.changed_at[key] = loop.now() end
+  if not after then self:forget_inputs(key) end
   self:add(key, first_list)
   if not before or not after or before.generation ~= after.generation or after.deleting then
     ahead.wake(self, before)
@@ -221,7 +237,12 @@ function M:trouble()
   return self.set and self.set:trouble()
 end
 
+function M:forget_inputs(key)
+  for _, input in pairs(self.inputs) do input:forget(key) end
+end
+
 function M:forget(key)
+  self:forget_inputs(key)
   self.problems[key], self.last_error[key], self.remembered[key] = nil, nil, nil
   self.replacements:forget(key)
   self.rollout:forget(key)

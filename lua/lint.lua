@@ -130,7 +130,7 @@ function M.check(files, settings, options)
   local known = known_of.gather(files, settings, pause)
   local run = flow.new(trees, known, { found = found, pause = pause, broken = broken })
   run:run()
-  rows.check(run.tables, trees, found)
+  rows.check(run.tables, trees, found, pause)
   if with_specs then case_paths.check(run, known.cases, found) end
   return sort(findings)
 end

@@ -15,8 +15,9 @@ function M.touch(cluster, kind, key, uid)
   local ms = loop.wall_ms()
   local now = os.date("!%Y-%m-%dT%H:%M:%S", ms // 1000) .. (".%03dZ"):format(ms % 1000)
   local namespace, name = key:match("^(.-)/(.+)$")
-  local answer = cluster:request { method = "PATCH", path = informers.path(kind, namespace, name), query = { fieldManager = "moonphase-nudge" },
-    content_type = "application/merge-patch+json", body = { metadata = { uid = uid, annotations = { [M.ANNOTATION] = now } } } }
+  local answer = cluster:request { method = "PATCH", path = informers.path(kind, namespace, name),
+    query = { fieldManager = "moonphase-nudge" }, content_type = "application/merge-patch+json",
+    body = { metadata = { uid = uid, annotations = { [M.ANNOTATION] = now } } } }
   return answer ~= nil and answer.status == 200
 end
 

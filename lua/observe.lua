@@ -1,8 +1,8 @@
 -- What a policy sees: the object, its children, what is watched, its inputs, put together from caches.
 --
 -- Nothing here waits or asks the server: a reconcile costs the API server nothing until something
--- differs. Objects go into `seen` as the bytes that the cache holds (policy.raw); they become
--- tables inside the policy's own state and nowhere else.
+-- differs. (An input that is asked by HTTP answers from what it knows, inputs/http.lua.) Objects go into `seen` as the
+-- bytes that the cache holds (policy.raw); they become tables inside the policy's own state and nowhere else.
 
 local ahead = require "ahead"
 
@@ -13,8 +13,8 @@ local function rfc3339(ms)
 end
 M.rfc3339 = rfc3339
 
--- world: {objects, children={name=informers}, watches={name=informers}, inputs={name={declaration,
--- informers}}, settings, digest, problems={key={...}}, rollout}
+-- world: {objects, children={name=informers}, watches={name=informers}, inputs={name=of inputs.lua}, generation, settings, digest,
+-- problems={key={...}}, rollout}
 
 local function children_of(world, namespace, name, uid)
   local children = {}
@@ -48,21 +48,6 @@ local function told(informer, subjects, namespace, name)
   return list
 end
 
--- Found, not there, not known now. "Not known" is a catalogue whose first list never came: after that its cache
--- answers through every outage with what was known last.
-local function input_of(input, wanted, namespace)
-  if not input.informers:synced() then return { state = "unknown" } end
-  local keys = {}
-  if wanted and input.declaration.namespace then
-    keys = input.informers:find_anywhere("identity", wanted) -- its watch is of one namespace
-  elseif wanted then
-    keys = input.informers:find(namespace, "identity", wanted)
-  end
-  if #keys == 0 then return { state = "missing" } end
-  if #keys > 1 then return { state = "ambiguous", objects = json.array(keys) } end
-  return { state = "found", object = input.informers:raw(keys[1]) }
-end
-
 local function revisions_of(world, key)
   local list = json.array {}
   local watch = world.objects:of(key)
@@ -91,7 +76,7 @@ function M.seen(world, key, object)
     local about = informer.kind.about
     seen[watch_name] = about and told(informer, world.watches[about], namespace, name) or watched(informer, namespace, name)
   end
-  for input_name, input in pairs(world.inputs) do seen[input_name] = input_of(input, object.indexes[input_name], namespace) end
+  for input_name, input in pairs(world.inputs) do seen[input_name] = input:answer(world, key, object) end
   return seen
 end
 

@@ -9,10 +9,17 @@ local function is_policy_file(name)
   return name:match("%.lua$") or name:match("%.yaml$")
 end
 
-local function built_in()
+-- Specs, cases and what only they use (spec_*.lua).
+local function is_spec(name)
+  local base = name:match("[^/]+$")
+  return base:match("_spec%.lua$") or base:match("^spec_.*%.lua$") or base:match("_cases%.yaml$")
+end
+
+local function built_in(lean)
   local files = {}
   for _, name in ipairs(moonphase.assets("policies/")) do
-    files[name:sub(#"policies/" + 1)] = moonphase.read_asset(name)
+    local short = name:sub(#"policies/" + 1)
+    if not (lean and is_spec(short)) then files[short] = moonphase.read_asset(name) end
   end
   return files
 end
@@ -58,9 +65,10 @@ function M.explain_error(failure)
   return text
 end
 
--- The folder's files. dir: nil for the built-in ones. nil, text.
-function M.files(dir)
-  if dir == nil then return built_in() end
+-- The folder's files. dir: nil for the built-in ones; lean: of those no specs, which passed when moonphase was built and are
+-- most of their text. nil, text.
+function M.files(dir, lean)
+  if dir == nil then return built_in(lean) end
   return of_folder(dir)
 end
 
@@ -125,12 +133,11 @@ function M.settings(files, path)
   return settings
 end
 
--- What decides: specs, cases and what only they use (spec_*.lua) are no part of a generation that runs, nor of its digest.
+-- What decides: specs are no part of a generation that runs, nor of its digest.
 local function without_specs(files)
   local kept = {}
   for name, text in pairs(files) do
-    local base = name:match("[^/]+$")
-    if not base:match("_spec%.lua$") and not base:match("^spec_.*%.lua$") and not base:match("_cases%.yaml$") then kept[name] = text end
+    if not is_spec(name) then kept[name] = text end
   end
   return kept
 end
@@ -140,9 +147,9 @@ function M.generation(files, name, background)
   return policy.load { files = without_specs(files), name = name, limits = M.LIMITS, background = background }
 end
 
--- A generation, its settings, and the files that were read. nil, text.
+-- A generation, its settings, and the files that were read (lean). nil, text.
 function M.load(dir, settings_path)
-  local files, why = M.files(dir)
+  local files, why = M.files(dir, true)
   if not files then return nil, why end
   local settings, trouble = M.settings(files, settings_path)
   if not settings then return nil, trouble end

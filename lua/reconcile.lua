@@ -15,12 +15,16 @@ local news = require "news"
 local nudge = require "nudge"
 local observe = require "observe"
 local status = require "status"
+local writes = require "writes"
 
 local M = {}
 
 local CONFLICTS_AT_ONCE = 5  -- so often in a row a lost race is decided again at once; then it backs off
 local TELL_SECONDS = 60      -- a policy error whose words change each time is told on the object this often
 local SOONEST_SECONDS = 0.1  -- what requeue_after can ask for
+
+-- What a status write came to, as HTTP has it.
+local ANSWERS = { written = 200, conflict = 409, gone = 404 }
 
 -- Deterministic text of the problems of a key, to see whether they changed.
 local function fingerprint(problems)
@@ -34,6 +38,7 @@ local function context(world, key, owner_uid, informer)
     replace_allowed = function() return false end,
     may_delete = function(child) return not world.trial or world.trial:may_delete(key, child) end,
     not_kept = function(child, found) world:not_kept(key, child, found) end,
+    answered = function(child, verb, code, words) writes.note(world, key, verb, child.kind, child.metadata.name, code, words) end,
   }
 end
 
@@ -111,6 +116,7 @@ local function send_status(world, key, object, wanted)
   end
   world:count_write(world.kind.kind, key)
   local result, answer = status.write(world.cluster, world.kind, key, body)
+  writes.note(world, key, "status", world.kind.kind, key:match("[^/]+$"), ANSWERS[result or ""] or 0, not result and answer or nil)
   if result == "written" then
     world.objects:of(key):wrote(answer)
   elseif result == "conflict" then
@@ -144,15 +150,12 @@ end
 local function tell_policy_error(world, key, failure)
   local object, notes = world.objects:read(key), world:notes(key)
   if not object then return end
-  local message = guard.sentence(failure):sub(1, 2000)
-  local reason = failure.outcome:gsub("^%l", string.upper)
-  local present = status.condition(object, status.POLICY_ERROR)
-  if present and present.status == "True" and present.reason == reason and present.message == message then return end
+  local condition = status.of_failure(object, failure)
+  if not condition then return end
   if notes.told_at and loop.now() - notes.told_at < TELL_SECONDS then return end
   notes.told_at = loop.now()
-  local result = send_status(world, key, object, status.with_condition(object, { type = status.POLICY_ERROR, status = "True",
-    reason = reason, message = message, observedGeneration = object.metadata.generation }))
-  if result == "written" then news.policy_failed(world, object, message) end
+  local result = send_status(world, key, object, status.with_condition(object, condition))
+  if result == "written" then news.policy_failed(world, object, condition.message) end
 end
 
 -- The decision on what is seen now, or nil and a text after telling it on the object. status_only: its children

@@ -1,14 +1,16 @@
--- Pacing: an edit of a policy that changes pod templates restarts models, so it moves a few at a time.
+-- Pacing: an edit of a policy, or of what it reads (a group, an instance type), may change pod templates of many models. That
+-- restarts them, so they move a few at a time.
 --
--- A changed template is the user's if the object's spec changed, and a mended drift if the child
--- was last written by this very policy. Else the policy (or the settings, or moonphase itself)
--- changed it: then `settings.rollout.budget` objects move at once, each waited for until it is
--- Deployed, and the others keep the template that they have until their turn. The first one that
--- turns Failed (one that was Failed before proves nothing) stops the rollout: it gets its old
--- template back and the rest stay where they are.
+-- A child bears a mark of what was wanted when it was last written: "POLICY.TEMPLATE", two digests. A changed template is
+-- the user's if the object's spec changed, and a mended drift if the mark is still that of what is wanted. Else the policy
+-- (or the settings, or moonphase itself: another POLICY) or an input (the same POLICY) changed it: then
+-- `settings.rollout.budget` objects move at once, each waited for until it is Deployed, and the others keep the template
+-- that they have until their turn. The first one that turns Failed (one that was Failed before proves nothing) stops the
+-- rollout: it gets its old template back and the rest stay where they are.
 --
 -- A swap of policies begins a new rollout: who is still moving keeps its place, whatever it moves to now. During the trial of
--- a reload (reload/trial.lua) a stop also takes the policy itself back.
+-- a reload (reload/trial.lua) a stop also takes the policy itself back. A stop that an input is to blame for holds
+-- the models that use it, until it is edited again (input_changed) or the model that failed is gone.
 --
 -- hold() is asked for every child just before it is written; observe() is told every status; advance()
 -- is called when a key was worked on, and wakes one of those that wait for each place that is free.
@@ -26,9 +28,9 @@ function M.new(world, previous)
     log.warn("rollout.budget is no number from 1 on; models move one at a time", { budget = tostring(wanted) })
   end
   local self = setmetatable({ world = world, budget = budget and budget >= 1 and budget // 1 or 1,
-    moving = {}, moving_count = 0, held = {}, pinned = {}, stopped = false }, M)
+    moving = {}, moving_count = 0, held = {}, pinned = {}, stopped = false, marks = {}, changed = {}, halted = {} }, M)
   for key, moved in pairs(previous and previous.moving or {}) do
-    self.moving[key] = { was = moved.was, digest = moved.digest, was_failed = moved.was_failed }
+    self.moving[key] = { was = moved.was, digest = moved.digest, was_failed = moved.was_failed, cause = moved.cause, inputs = moved.inputs }
     self.moving_count = self.moving_count + 1
   end
   return self
@@ -65,10 +67,73 @@ local function is_users_change(status, handle)
   return (math.tointeger(status.observedGeneration) or 0) < handle.generation
 end
 
-local function passes(self, key, child)
+local function passes(self, key, child, mark)
   self.held[key], self.pinned[key] = nil, nil
-  return child, self.world.digest
+  return child, mark
 end
+
+-- ---------------------------------------------------------------- marks, and who changed what
+
+-- The digest of a template; calculated again only when it is another one (digest.quick is of this process alone).
+local function template_digest(self, key, template)
+  local quick, known = digest.quick(template), self.marks[key]
+  if not known or known.quick ~= quick then
+    known = { quick = quick, text = digest.sha256(json.encode(template)):sub(1, 16) }
+    self.marks[key] = known
+  end
+  return known.text
+end
+
+-- Why what is wanted may differ from what is live, by its mark: "policy", "input", or nil: then somebody else changed it.
+local function cause_of(mark, wanted)
+  local policy_of, template = mark:match("^([^.]*)%.?(.*)$")
+  local wanted_policy, wanted_template = wanted:match("^([^.]*)%.(.*)$")
+  if policy_of ~= wanted_policy then return "policy" end
+  return template ~= "" and template ~= wanted_template and "input" or nil -- marks of earlier versions have no template
+end
+
+-- The inputs that an object names, as texts: "group=...".
+local function inputs_of(self, handle)
+  local found = {}
+  for name in pairs(self.world.inputs or {}) do
+    local value = handle.indexes and handle.indexes[name]
+    if value then found[#found + 1] = name .. "=" .. value end
+  end
+  return found
+end
+
+local function is_halted(self, cause, handle)
+  if cause == "policy" then return self.stopped end
+  if next(self.halted) == nil then return false end
+  for _, id in ipairs(inputs_of(self, handle)) do
+    if self.halted[id] then return true end
+  end
+  return false
+end
+
+-- The inputs that a failed model is held against: those of its own that changed since we began, or all, if that was before.
+local function suspects(self, moved)
+  local found = {}
+  for _, id in ipairs(moved.inputs or {}) do
+    if self.changed[id] then found[#found + 1] = id end
+  end
+  return #found > 0 and found or moved.inputs or {}
+end
+
+local function let_go(self, ids)
+  for _, id in ipairs(ids or {}) do self.halted[id] = nil end
+  for _, one in pairs(self.held) do one.halted = nil end -- each is looked at again in its turn
+end
+
+-- The input of this name that objects call `value` was edited.
+function M:input_changed(name, value)
+  if not value then return end
+  local id = name .. "=" .. value
+  self.changed[id] = true
+  if self.halted[id] then let_go(self, { id }) end
+end
+
+-- ---------------------------------------------------------------- children on their way
 
 -- The child as it may be written now, and the policy digest to write on it.
 function M:hold(key, handle, child, informer)
@@ -76,31 +141,44 @@ function M:hold(key, handle, child, informer)
   if not (child.spec and child.spec.template) or world.dry_run then return child, world.digest end
   local child_key = child.metadata.namespace .. "/" .. child.metadata.name
   local there = informer:get(child_key)
-  local digest = there and there.indexes.digest
-  local live = digest and (digest ~= world.digest or self.pinned[key]) and informer:read(child_key)
+  local mark = there and there.indexes.digest
+  local wanted = world.digest .. "." .. template_digest(self, key, child.spec.template)
+  local cause = mark and cause_of(mark, wanted)
+  local live = mark and (cause or self.pinned[key]) and informer:read(child_key)
   local moving, pinned = self.moving[key], self.pinned[key]
   if not live then
     if moving then moving.arrived = true end
-    return passes(self, key, child)
+    return passes(self, key, child, wanted)
   end
   local object = world.objects:read(key)
   local status = object and type(object.status) == "table" and object.status or {}
-  if live.spec.replicas == 0 or is_users_change(status, handle) then return passes(self, key, child) end
-  if pinned then return as_it_was(child, pinned.was), pinned.digest end
+  if live.spec.replicas == 0 or is_users_change(status, handle) then return passes(self, key, child, wanted) end
+  if pinned and (pinned.cause == "policy" or pinned.failed == wanted) then return as_it_was(child, pinned.was), pinned.digest end
   if not template_differs(child, live) then
     if moving then moving.arrived = true end
-    return passes(self, key, child)
+    return passes(self, key, child, wanted)
   end
-  if moving then return child, world.digest end
-  if self.stopped or self.moving_count >= self.budget then
-    self.held[key] = true
-    return as_it_was(child, as_it_is(live)), digest
+  if moving then
+    moving.wanted = wanted
+    return child, wanted
   end
-  self.held[key] = nil
-  self.moving[key] = { was = as_it_is(live), digest = digest, was_failed = status.phase == "Failed" }
+  return self:start_moving(key, handle, child, { was = as_it_is(live), digest = mark, was_failed = status.phase == "Failed",
+    cause = cause or "policy", inputs = inputs_of(self, handle), wanted = wanted })
+end
+
+-- The child with its new template if there is a free place; else as it is, until its turn.
+function M:start_moving(key, handle, child, moved)
+  local halted = is_halted(self, moved.cause, handle)
+  self.pinned[key] = nil
+  if halted or self.moving_count >= self.budget then
+    self.held[key] = { cause = moved.cause, halted = halted or nil }
+    return as_it_was(child, moved.was), moved.digest
+  end
+  self.held[key], self.moving[key] = nil, moved
   self.moving_count = self.moving_count + 1
-  log.info("rollout: a model moves to the new policy", { key = key, policy = world.digest, waiting = self:waiting() })
-  return child, world.digest
+  log.info(moved.cause == "policy" and "rollout: a model moves to the new policy" or "rollout: a model takes an edit of its group or instance type",
+    { key = key, policy = self.world.digest, waiting = self:waiting() })
+  return child, moved.wanted
 end
 
 function M:waiting()
@@ -111,12 +189,24 @@ end
 
 -- Whether what is live is right for now: it waits for its turn, or went back.
 function M:is_held(key)
-  return self.held[key] == true or self.pinned[key] ~= nil
+  return self.held[key] ~= nil or self.pinned[key] ~= nil
 end
 
 local function release(self, key)
   self.moving[key] = nil
   self.moving_count = self.moving_count - 1
+end
+
+-- What a model that failed with its new template stops: -> the words for its Event.
+local function stop(self, key, moved, message)
+  if moved.cause ~= "policy" then
+    moved.halts = suspects(self, moved)
+    for _, id in ipairs(moved.halts) do self.halted[id] = true end
+    return "with an edit of its group or instance type this model failed"
+  end
+  self.stopped = true
+  if self.world.trial then self.world.trial:rollout_stopped(key, message) end
+  return ("with the new policy (%s) this model failed"):format(self.world.digest)
 end
 
 -- Deployed counts only once the new template is in the cluster: before that it tells of the old one. -> the Event of a rollout
@@ -129,15 +219,14 @@ function M:observe(key, status)
     release(self, key)
   elseif status.phase == "Failed" then
     release(self, key)
-    self.stopped = true
+    moved.failed = moved.wanted
     self.pinned[key] = moved
-    log.error("rollout stopped: a model failed with the new policy and goes back to its old template",
-      { key = key, policy = self.world.digest, why = status.message or "", waiting = self:waiting() })
+    log.error(("rollout stopped: a model failed with %s and goes back to its old template"):format(moved.cause == "policy" and "the new policy"
+      or "an edit of its group or instance type"), { key = key, policy = self.world.digest, why = status.message or "", waiting = self:waiting() })
     self.world:add(key)
-    local message = ("with the new policy (%s) this model failed: it goes back to its old pod template, and models that have not moved yet "
-      .. "keep theirs"):format(self.world.digest)
-    if self.world.trial then self.world.trial:rollout_stopped(key, status.message) end
-    return { type = "Warning", reason = "RolloutStopped", message = message }
+    local words = stop(self, key, moved, status.message)
+    return { type = "Warning", reason = "RolloutStopped",
+      message = words .. ": it goes back to its old pod template, and models that have not moved yet keep theirs" }
   end
 end
 
@@ -148,17 +237,20 @@ end
 
 -- One at a time: who is woken takes the place, or passes and leaves it to the next.
 function M:advance()
-  if next(self.held) == nil or self.stopped or self.moving_count >= self.budget then return end
+  if next(self.held) == nil or self.moving_count >= self.budget then return end
   local key
-  for name in pairs(self.held) do -- the first by name, so that a run can be repeated
-    if not key or name < key then key = name end
+  for name, one in pairs(self.held) do -- the first by name, so that a run can be repeated
+    local may_go = not one.halted and not (one.cause == "policy" and self.stopped)
+    if may_go and (not key or name < key) then key = name end
   end
+  if not key then return end
   self.held[key] = nil
   self.world:add(key)
 end
 
 function M:forget(key)
-  self.held[key], self.pinned[key] = nil, nil
+  if self.pinned[key] then let_go(self, self.pinned[key].halts) end
+  self.held[key], self.pinned[key], self.marks[key] = nil, nil, nil
   if self.moving[key] then release(self, key) end
 end
 

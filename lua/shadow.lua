@@ -93,13 +93,15 @@ local function compare(live, shadow)
   return found
 end
 
--- Both decisions on what is seen now: the differences; nil if the object is gone.
+-- (waits) Both decisions on what is seen now, each in a turn of its own: the differences; nil if the object is gone.
 local function look(self, key)
-  if self.live.generation ~= self.world.generation then self.live = beside.new(self.world, self.world) end
-  local seen, seen_live = self.view:seen(key), self.live:seen(key)
+  local view, live_view = self.view, beside.new(self.world, self.world)
+  local seen, seen_live = view:seen(key), live_view:seen(key)
   if not seen or not seen_live then return nil end
-  local decision, failure = self.view:decide(seen)
-  local live, live_failure = self.live:decide(seen_live)
+  local live, live_failure = live_view:decide(seen_live)
+  loop.sleep(0)
+  if self.view ~= view then return look(self, key) end -- another shadow meanwhile
+  local decision, failure = view:decide(seen)
   if decision and live then return compare(live, decision) end
   if not decision and not live then return {} end
   return { { what = "error", path = "", live = live_failure and guard.sentence(live_failure), shadow = failure and guard.sentence(failure) } }
@@ -191,7 +193,7 @@ local function replace(self, side)
   local old = self.side
   self.side, self.refused, self.told, self.differing = side, nil, {}, 0
   self.objects:set(0)
-  self.view, self.live = beside.new(self.world, side), beside.new(self.world, self.world)
+  self.view = beside.new(self.world, side)
   if old then drop(old) end
   log.info("shadow policies decide beside the live ones", { shadow = side.generation.digest, dir = self.dir, policy = self.world.generation.digest })
   for _, key in ipairs(self.world.objects:keys()) do self:touch(key) end

@@ -6,6 +6,7 @@
 -- loses that race and decides again; it never overwrites a newer status.
 
 local diff = require "diff"
+local guard = require "guard"
 local informers = require "informers"
 
 local M = {}
@@ -55,6 +56,17 @@ function M.condition(object, type_of)
   for _, condition in ipairs(conditions_of(object.status)) do
     if condition.type == type_of then return condition end
   end
+end
+
+local WORDS_MOST = 2000
+
+-- The condition that tells of a policy's failure on `object`; nil, if it says so already.
+function M.of_failure(object, failure)
+  local message = guard.sentence(failure):sub(1, WORDS_MOST)
+  local reason = failure.outcome:gsub("^%l", string.upper)
+  local present = M.condition(object, M.POLICY_ERROR)
+  if present and present.status == "True" and present.reason == reason and present.message == message then return nil end
+  return { type = M.POLICY_ERROR, status = "True", reason = reason, message = message, observedGeneration = object.metadata.generation }
 end
 
 -- The merge patch that makes `object`'s status (decoded object as read) the wanted one; nil: nothing differs.

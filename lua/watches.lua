@@ -8,6 +8,7 @@
 local ahead = require "ahead"
 local apply = require "apply"
 local informers = require "informers"
+local inputs = require "inputs"
 
 local M = {}
 M.__index = M
@@ -45,27 +46,35 @@ local function parent_indexes(label)
     digest = { "metadata.annotations[" .. apply.DIGEST .. "]" }, replicas = ahead.CHILD.replicas }
 end
 
--- The informer of this role, name and kind: the one that `previous` has, if it is asked for in the same words, or a new one.
--- options: as informers.start; on_change is called once the set is open.
+-- What is asked for in these words: what `previous` has, or this set already, or what make(part) starts.
+local function part_of(self, previous, words, make)
+  local part = self.parts[words] or previous and previous.parts[words]
+  if not part then
+    part = { open = previous == nil, holders = 0 } -- the first set of all is awaited by its first lists
+    part.informer = make(part)
+  end
+  if not self.parts[words] then
+    part.holders = part.holders + 1
+    self.parts[words] = part
+    self.list[#self.list + 1] = part.informer
+  end
+  return part.informer
+end
+
+-- The informer of this role, name and kind. options: as informers.start; on_change is called once the set is open.
 local function informer_of(self, previous, role, name, kind, namespaces, options)
   local words = json.encode { role = role, name = name, kind = kind, namespaces = namespaces and json.array(namespaces) or "all",
     selector = options.label_selector, indexes = options.indexes }
-  local part = previous and previous.parts[words]
-  if not part then
-    part = { open = false, holders = 0 }
+  return part_of(self, previous, words, function(part)
     local on_change = options.on_change
     options.on_trouble = trouble_of(kind)
     options.on_change = function(...)
       if part.open then on_change(...) end
     end
-    part.open = previous == nil -- the first set of all is awaited by its first lists
-    part.informer = informers.start(self.world.cluster, kind, namespaces, options)
-    self.new[#self.new + 1] = { role = role, informer = part.informer, namespaces = namespaces }
-  end
-  part.holders = part.holders + (self.parts[words] and 0 or 1)
-  self.parts[words] = part
-  self.list[#self.list + 1] = part.informer
-  return part.informer
+    local informer = informers.start(self.world.cluster, kind, namespaces, options)
+    self.new[#self.new + 1] = { role = role, informer = informer, namespaces = namespaces }
+    return informer
+  end)
 end
 
 local function namespace_of(world, kind, settings)
@@ -73,15 +82,40 @@ local function namespace_of(world, kind, settings)
   return namespace == "" and world.catalog_namespace or namespace
 end
 
-local function start_inputs(self, declaration, settings, previous)
+-- Inputs that ask the same of the same server share a source. One that asks of no server is never known.
+local function source_of(self, previous, declared, settings)
+  if not inputs.has_server(declared, settings) then return nil end
   local world = self.world
+  return part_of(self, previous, inputs.source_words(declared, settings), function(part)
+    self.asks_anew = true
+    local source
+    source = inputs.source(declared, settings, { cluster = world.cluster, namespace = world.catalog_namespace,
+      on_answer = function(keys, changed)
+        if part.open then world:input_answered(source, keys, changed) end
+      end })
+    return source
+  end)
+end
+
+local function watched_input(self, previous, name, kind, settings)
+  local world, words = self.world, {}
+  for field, value in pairs(kind) do -- who is asked in its place does not make it another watch
+    if field ~= "http" then words[field] = value end
+  end
+  local namespace = namespace_of(world, kind, settings)
+  return informer_of(self, previous, "input", name, words, namespace and { namespace } or world.namespaces, {
+    indexes = { identity = kind.match, limit = ahead.input(kind) },
+    on_change = function(_, _, before, after, first) world:input_changed(name, before, after, first) end,
+  })
+end
+
+local function start_inputs(self, declaration, settings, previous)
   for name, kind in sorted(declaration.inputs) do
-    local namespace = namespace_of(world, kind, settings)
-    local informer = informer_of(self, previous, "input", name, kind, namespace and { namespace } or world.namespaces, {
-      indexes = { identity = kind.match, limit = ahead.input(kind) },
-      on_change = function(_, _, before, after, first) world:input_changed(name, before, after, first) end,
-    })
-    self.inputs[name] = { declaration = kind, informers = informer }
+    if inputs.is_asked(kind, settings) then
+      self.inputs[name] = inputs.asked(name, kind, source_of(self, previous, kind.http, settings))
+    else
+      self.inputs[name] = inputs.watched(name, kind, watched_input(self, previous, name, kind, settings))
+    end
   end
 end
 
@@ -146,9 +180,10 @@ function M:synced()
   return true
 end
 
--- (waits) Until each input answered, at most so many seconds for each.
+-- (waits) Until each input answered, at most so many seconds for all of them.
 function M:wait_for_inputs(seconds)
-  for _, input in sorted(self.inputs) do input.informers:wait_synced(seconds) end
+  local deadline = loop.now() + seconds
+  for _, input in sorted(self.inputs) do input:wait_synced(math.max(deadline - loop.now(), 0), self) end
 end
 
 -- What was started for this set, was not waited for, and may answer later: inputs, and optional kinds. Asked once.

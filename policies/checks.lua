@@ -23,7 +23,7 @@ local NUMBERS = {
   { "grace.mount", 0 }, { "grace.fetch", 0 }, { "grace.crash", 0 },
   { "crash.restarts", 1 }, { "crash.lines", 0 }, { "crash.bytes", 16 },
   { "history.limit", 1 }, { "history.maxBytes", 1024 }, { "rollout.progressDeadlineSeconds", 1 },
-  { "ingress.timeoutSeconds", 0 },
+  { "ingress.timeoutSeconds", 0 }, { "source.graphql.timeoutSeconds", 1 }, { "source.graphql.ttlSeconds", 1 },
 }
 
 -- The paths of the rows, taken apart once: this is asked for every object, each time.
@@ -72,6 +72,13 @@ function M.settings(settings)
     if type(value) ~= "number" or value ~= math.floor(value) or value < row[2] then
       return ("%s is %q: it is a whole number from %d on"):format(row[1], tostring(value), row[2])
     end
+  end
+  local graphql = settings.source.graphql
+  if graphql.endpoint ~= "" and not graphql.endpoint:find("^https?://[%w]") then
+    return ("source.graphql.endpoint is %q: it begins with http:// or https://"):format(graphql.endpoint)
+  end
+  if graphql.tokenFile ~= "" and graphql.tokenSecret.name ~= "" then
+    return "source.graphql has both tokenFile and tokenSecret: the token comes from one of them"
   end
   if settings.route == "HTTPRoute" and #settings.httpRoute.parentRefs == 0 then
     return "httpRoute.parentRefs is empty: an HTTPRoute needs a Gateway, such as [{name: public, namespace: gateways}]"

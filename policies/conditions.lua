@@ -58,9 +58,11 @@ local ROWS = {
   end },
 
   { "GroupResolved", function(s)
-    if s.silent then return "Unknown", "SourceSilent", "the " .. s.silent .. " cannot be read at the moment" end
+    if s.silent and s.asking then return "Unknown", "Asking", "the " .. s.silent .. " is being asked for" end
+    if s.silent then return "Unknown", "SourceSilent", "the " .. s.silent .. " cannot be read at the moment" .. s.silence end
     if s.seen.group.state == "unknown" or s.seen.instance_type.state == "unknown" then
-      return "Unknown", "SourceSilent", "group or instance type cannot be read at the moment: what was known last goes on"
+      return "Unknown", "SourceSilent",
+        "group or instance type cannot be read at the moment" .. s.silence .. ": what was known last goes on"
     end
     if s.group.renamed then
       return "True", "GroupNameDiffers",

@@ -32,6 +32,17 @@ local function is_silent(input)
   return input == nil or (input.state == "unknown" and not input.object)
 end
 
+-- Known, or just asked for: nothing to complain of yet.
+local function is_asking(input)
+  return input ~= nil and (not is_silent(input) or input.reason == "Asking")
+end
+
+-- Why a source does not answer, as " (it cannot be reached)"; nil if it does, or does not say.
+local function silence(input)
+  if input == nil or input.state ~= "unknown" or not input.message then return nil end
+  return " (" .. input.message .. ")"
+end
+
 local function group_facts(seen, spec)
   local object = usable(seen.group)
   local group = { id = spec.groupId, name = spec.groupName, known = object ~= nil }
@@ -160,6 +171,8 @@ function M.look(seen)
   s.group = group_facts(seen, s.spec)
   s.instance_type = instance_facts(seen, s.predictor, s.group, s.settings)
   s.silent = is_silent(seen.group) and "group" or is_silent(seen.instance_type) and "instance type" or nil
+  s.asking = s.silent and is_asking(seen.group) and is_asking(seen.instance_type)
+  s.silence = silence(seen.group) or silence(seen.instance_type) or ""
   local children = seen.children or {}
   s.deployment = children.deployments and children.deployments[s.child_name]
   s.service = children.services and children.services[s.child_name]

@@ -2,11 +2,11 @@
 -- the phase before; `from` only claims which phases may come before, and a checker to come tests it.
 
 return phases {
-  { "Stopped", from = { "", "Stopping" }, reason = "Stopped",
+  { "Stopped", from = { "", "Stopping", "Deploying", "Deployed", "Failed" }, reason = "Stopped",
     when = function(s) return s.stop and s.gone end,
     message = "deployment has stopped{warning}" },
 
-  { "Stopped", from = { "", "Stopping" }, reason = "ScaledToZero",
+  { "Stopped", from = { "", "Stopping", "Deploying", "Deployed", "Failed" }, reason = "ScaledToZero",
     when = function(s) return s.wants_none and s.gone end,
     message = "deployment is scaled to 0 replicas{warning}" },
 
@@ -25,7 +25,7 @@ return phases {
 
   { "Deploying", reason = "Waiting",
     when = function(s) return s.silent end,
-    message = "Waiting: the {silent} cannot be read at the moment" },
+    message = "Waiting: the {silent} cannot be read at the moment{silence}" },
 
   { "Deploying", reason = "PartlyAvailable",
     when = function(s) return s.rollout.available > 0 end,

@@ -14,6 +14,7 @@ local facts = require "facts"
 local failures = require "failures"
 local history = require "history"
 local phase_table = require "phases"
+local primehub = require "primehub"
 local route = require "children.route"
 local service = require "children.service"
 
@@ -143,10 +144,13 @@ return controller {
         "involvedObject.name", "involvedObject.uid", "reason", "message",
       } },
   },
+  -- From objects; or, where the settings name PrimeHub's GraphQL server, asked there (`http`).
   inputs = {
-    group = { api_version = "primehub.io/v1alpha1", kind = "PhGroup", resource = "phgroups", keep = "whole", limit = "spec.maxDeployments",
+    group = { http = primehub.GROUP,
+      api_version = "primehub.io/v1alpha1", kind = "PhGroup", resource = "phgroups", keep = "whole", limit = "spec.maxDeployments",
       namespace = "catalogNamespace", by = "spec.groupId", match = { "spec.id", "metadata.name" } },
-    instance_type = { api_version = "primehub.io/v1alpha1", kind = "InstanceType", resource = "instancetypes", keep = "whole",
+    instance_type = { http = primehub.INSTANCE_TYPE,
+      api_version = "primehub.io/v1alpha1", kind = "InstanceType", resource = "instancetypes", keep = "whole",
       namespace = "catalogNamespace", by = "spec.predictors.*.instanceType", match = { "metadata.name" } },
   },
   decide = decide,

@@ -4,6 +4,13 @@
 -- (PhGroup spec.quota). The host asks them in its admission webhook (`moonphase run --webhook-addr`), adds up what
 -- the pods use that it sees or has just admitted, and turns an answer with `refused`, or an error in here, into a refusal.
 -- Quantities are texts and calculated with exactly: 1G is 1000000000, 1Gi is 1073741824, 0.1 + 0.2 is 300m.
+--
+-- Who comes first, when it does not suffice for all:
+--   1. A deployment that runs keeps its place: what a pod of its own took a moment ago is kept for the pod that replaces it.
+--   2. Of those that wait, the oldest comes first: a younger one is refused while what is left would do for an older one, now or
+--      when the pods that are ending have gone.
+--   3. Nothing is kept for one that could not start even then. So a small deployment may run beside a large one that waits in vain, and
+--      one that can never fit keeps nobody waiting. The price: the large one has to wait until enough is free at once.
 
 local M = {}
 
@@ -44,6 +51,10 @@ local REFUSALS = {
   { name = "QuotaExceeded", code = 403,
     message = "Group {group} exceeded {resource} quota: {quota}, requesting {requested}, used: {used}, limited: {quota}",
     when = function(r) return M.exceeded(r) end },
+  { name = "OlderFirst", code = 403,
+    message = "Group {group} exceeded {resource} quota: {quota}, requesting {requested}, used: {used}, limited: {quota}; what is left is "
+      .. "kept for deployments that come first",
+    when = function(r) return M.kept_back(r) end },
 }
 
 -- ---------------------------------------------------------------- what a pod counts for
@@ -150,11 +161,79 @@ function M.exceeded(r)
   return nil
 end
 
+-- ---------------------------------------------------------------- who comes first
+
+local function times(amount, count)
+  local sum = "0"
+  while count > 0 do
+    if count % 2 == 1 then sum = quantity.add(sum, amount) end
+    amount, count = quantity.add(amount, amount), count // 2
+  end
+  return sum
+end
+
+-- Whether a pod that counts for `uses` can be added to what is `used`.
+local function has_room(quota, used, uses)
+  for name, limit in pairs(quota) do
+    local asked = uses[name]
+    local wants = asked and quantity.compare(asked, "0") > 0
+    if wants and quantity.compare(quantity.add(used[name] or "0", asked), limit) > 0 then return false end
+  end
+  return true
+end
+
+-- What is kept of the quota for those in r.ahead: {resource = quantity}. Each of them comes after those before it.
+local function kept(r)
+  local quota, sum, soon = r.group.quota, {}, {}
+  for name in pairs(quota) do
+    sum[name], soon[name] = "0", quantity.sub(r.used[name] or "0", (r.ending or {})[name] or "0")
+  end
+  for _, one in ipairs(r.ahead) do
+    if one.keeps or has_room(quota, soon, one.uses) then
+      for name in pairs(quota) do
+        local amount = times(one.uses[name] or "0", one.count)
+        sum[name], soon[name] = quantity.add(sum[name], amount), quantity.add(soon[name], amount)
+      end
+    end
+  end
+  return sum
+end
+
+-- Whether nothing of `uses` is more than in `place`.
+local function is_within(uses, place)
+  for name, amount in pairs(uses) do
+    if quantity.compare(amount, place[name] or "0") > 0 then return false end
+  end
+  return true
+end
+
+-- Too much beside what is kept for others. Whoever has a place of its own, and asks for no more, needs to mind the places of
+-- others only.
+function M.kept_back(r)
+  if not r.ahead or #r.ahead == 0 or not r.group.quota then return nil end
+  local ahead = r.ahead
+  if r.place and is_within(r.uses, r.place) then
+    ahead = {}
+    for _, one in ipairs(r.ahead) do
+      if one.keeps then ahead[#ahead + 1] = one end
+    end
+  end
+  local used = {}
+  for name, amount in pairs(kept { group = r.group, used = r.used, ending = r.ending, ahead = ahead }) do
+    used[name] = quantity.add(amount, r.used[name] or "0")
+  end
+  local evidence = M.exceeded { group = r.group, uses = r.uses, used = used }
+  if evidence then evidence.used = shown(evidence.resource, r.used[evidence.resource] or "0") end
+  return evidence
+end
+
 -- review: {pod, group = {state = "found"|"missing"|"ambiguous"|"unknown", label, name, quota, objects}, used = {resource = quantity},
--- settings}. Answers {uses} when the pod may be created, {uses, refused = name of the row, code, message} when not.
+-- settings}, and when others come first: ahead = array of {uses, count, keeps = whether it has run and keeps its place}, ending = {what
+-- the pods use that are ending}, place = {what is kept for the deployment of this pod}.
+-- Answers {uses} when the pod may be created, {uses, refused = name of the row, code, message} when not.
 function M.admit(review)
   local uses = M.uses(review.pod, review.settings)
-  local r = { group = review.group, used = review.used, uses = uses }
+  local r = { group = review.group, used = review.used, uses = uses, ahead = review.ahead, ending = review.ending, place = review.place }
   for _, row in ipairs(REFUSALS) do
     local evidence = row.when(r)
     if evidence then
@@ -166,9 +245,8 @@ end
 
 -- Whether a pod that counts for `uses` would be admitted now: asked for pods that wait, before they are tried again.
 function M.fits(review)
-  local r = { group = review.group, used = review.used, uses = review.uses }
   for _, row in ipairs(REFUSALS) do
-    if row.when(r) then return false end
+    if row.when(review) then return false end
   end
   return true
 end

@@ -85,7 +85,8 @@ describe("What a pod counts for:", function()
     assert.same({ memory = "262144000" }, uses(pod(container { memory = "262144k" })))
     assert.same({ memory = "262144000" }, uses(pod(container { memory = "250Mi" })))
     assert.same({ memory = "2073741824" }, uses(pod(container { memory = "1G" }, container { memory = "1Gi" })))
-    assert.same({ memory = "1099511627776", cpu = "1m" }, uses(pod(container { memory = "1Ti", cpu = "0.0005" }, container { cpu = "0.0005" })))
+    local small = container { cpu = "0.0005" }
+    assert.same({ memory = "1099511627776", cpu = "1m" }, uses(pod(container { memory = "1Ti", cpu = "0.0005" }, small)))
     assert.same({ cpu = "300m" }, uses(pod(container { cpu = 0.1 }, container { cpu = "0.2" })))
     assert.same({ memory = "128m" }, uses(pod(container { memory = "128m" })))
   end)
@@ -173,6 +174,62 @@ describe("A quota", function()
     local group = { state = "found", label = "l", name = "g", quota = { cpu = "2" } }
     assert.is_true(quota.fits { uses = { cpu = "1" }, group = group, used = { cpu = "1" } })
     assert.is_false(quota.fits { uses = { cpu = "1500m" }, group = group, used = { cpu = "1" } })
+    local older = { { uses = { cpu = "1" }, count = 1 } }
+    assert.is_false(quota.fits { uses = { cpu = "1" }, group = group, used = { cpu = "1" }, ahead = older })
+  end)
+end)
+
+describe("What is left of a quota", function()
+  -- The row that refuses a pod of `cpu` in a group with this quota of cpu; nil: it is admitted.
+  local function judged(cpu, limit, used, more)
+    local asked = { pod = pod(container { cpu = cpu }), used = { cpu = used }, settings = { quota = { counts = "limits" } },
+      group = { state = "found", label = "l", name = "g", quota = { cpu = limit, ["nvidia.com/gpu"] = "2" } } }
+    for k, v in pairs(more) do asked[k] = v end
+    local answer = quota.admit(asked)
+    return answer.refused, answer.message
+  end
+  local function ahead(...)
+    local list = {}
+    for i, one in ipairs { ... } do list[i] = { uses = { cpu = one[1] }, count = one[2] or 1, keeps = one.keeps } end
+    return list
+  end
+
+  it("is kept for an older deployment that waits, and the refusal says so", function()
+    local refused, message = judged("1", "4", "3", { ahead = ahead { "1" } })
+    assert.equal("OlderFirst", refused)
+    assert.equal("Group g exceeded cpu quota: 4, requesting 1, used: 3, limited: 4; what is left is kept for deployments that come first",
+      message)
+    assert.is_nil(judged("1", "4", "2", { ahead = ahead { "1" } }))
+    assert.equal("OlderFirst", (judged("1", "4", "2", { ahead = ahead { "1", 2 } })))
+    assert.equal("OlderFirst", (judged("1", "4", "2", { ahead = ahead({ "1" }, { "1" }) })))
+  end)
+
+  it("is kept for as many pods as an older one lacks, as soon as one of them can start", function()
+    assert.equal("OlderFirst", (judged("1", "8", "6", { ahead = ahead { "2", 3 } })))
+    assert.is_nil(judged("1", "8", "7", { ahead = ahead { "2", 3 } }))
+  end)
+
+  it("is not kept for one that could not start: a large one keeps no small one waiting", function()
+    assert.is_nil(judged("1", "4", "2", { ahead = ahead { "3" } }))
+    assert.is_nil(judged("1", "4", "0", { ahead = ahead { "5" } }))
+    assert.is_nil(judged("1", "4", "0", { ahead = ahead({ "3" }, { "4" }) })) -- not for the second, once the first has its own
+    assert.is_nil(judged("1", "4", "0", { ahead = { { uses = { cpu = "2", ["nvidia.com/gpu"] = "3" }, count = 9 } } }))
+  end)
+
+  it("is kept for one that can start when pods that are ending have gone", function()
+    assert.equal("OlderFirst", (judged("1", "4", "3", { ahead = ahead { "3" }, ending = { cpu = "2" } })))
+    assert.is_nil(judged("1", "4", "3", { ahead = ahead { "3" }, ending = { cpu = "1" } }))
+  end)
+
+  it("is kept by kind: who needs nothing of it goes on", function()
+    assert.is_nil(judged("1", "4", "1", { ahead = { { uses = { ["nvidia.com/gpu"] = "2" }, count = 1 } } }))
+  end)
+
+  it("by a pod that went a moment ago is its own deployment's, before all that wait", function()
+    assert.equal("OlderFirst", (judged("1", "4", "3", { ahead = ahead { "1", keeps = true } })))
+    assert.is_nil(judged("1", "4", "3", { ahead = ahead { "1" }, place = { cpu = "1" } }))
+    assert.equal("OlderFirst", (judged("2", "4", "2", { ahead = ahead { "1" }, place = { cpu = "1" } })))
+    assert.equal("OlderFirst", (judged("1", "4", "3", { ahead = ahead { "1", keeps = true }, place = { cpu = "1" } })))
   end)
 end)
 
@@ -230,7 +287,8 @@ describe("A deployment", function()
   end)
 
   it("is not Failed while moonphase itself does not know what its group uses, for two minutes", function()
-    local refuse = world.refuses('admission webhook "w.x.y" denied the request: moonphase has just started and does not know all pods yet: try again')
+    local refuse = world.refuses('admission webhook "w.x.y" denied the request: moonphase has just started and does not know all pods '
+      .. "yet: try again")
     assert.equal("Deploying", world.after(refuse, 119).status.phase)
     local decision = world.after(refuse, 120)
     assert.equal("QuotaUnknown", decision.status.reason)

@@ -164,6 +164,12 @@ void clock_virtual_set(struct clock *c, uint64_t now_ms)
 		c->virtual_now_ms = now_ms;
 }
 
+void clock_virtual_reset(struct clock *c, uint64_t now_ms)
+{
+	if (c->count == 0)
+		c->virtual_now_ms = now_ms;
+}
+
 size_t clock_count_due(const struct clock *c)
 {
 	uint64_t now = clock_now_ms(c);

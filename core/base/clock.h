@@ -66,6 +66,8 @@ void clock_init_virtual(struct clock *c, int64_t wall_epoch_ms);
 void clock_virtual_advance(struct clock *c, uint64_t ms);
 /* Stand at `now_ms` (never earlier than now) without firing what is due: clock_run_due or clock_fire_due does that. */
 void clock_virtual_set(struct clock *c, uint64_t now_ms);
+/* Stand at `now_ms`, also an earlier one; only while no timer is armed. For a driver that goes back to a state that it saved. */
+void clock_virtual_reset(struct clock *c, uint64_t now_ms);
 /* How many timers are due now, and firing one of them (1 to that number, in their usual order): for a driver that
  * tries every order. */
 size_t clock_count_due(const struct clock *c);

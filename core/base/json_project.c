@@ -245,6 +245,12 @@ static uint64_t all_of(const struct paths *paths)
 int json_project(const void *bytes, size_t len, const struct json_projection *what, struct buffer *out,
 	struct err *e)
 {
+	return json_project_known((struct json_span){bytes, len}, false, what, out, e);
+}
+
+int json_project_known(struct json_span bytes, bool known, const struct json_projection *what, struct buffer *out,
+	struct err *e)
+{
 	static const struct json_projection everything = {0};
 	if (what == NULL)
 		what = &everything;
@@ -257,7 +263,7 @@ int json_project(const void *bytes, size_t len, const struct json_projection *wh
 		rc = read_paths(what->drop, what->drop != NULL ? what->drop_count : 0, &p.drop, e);
 	if (rc != 0)
 		return rc;
-	json_reader_init(&p.r, bytes, len);
+	json_reader_init_known(&p.r, bytes, known);
 	struct place root = {.keep = all_of(&p.keep), .drop = all_of(&p.drop), .kept = what->keep == NULL};
 	project_value(&p, root, 0);
 	if (p.rc != 0)

@@ -30,6 +30,12 @@ void json_reader_init(struct json_reader *r, const void *bytes, size_t len)
 	*r = (struct json_reader){.start = start, .at = start, .end = start + len, .state = VALUE};
 }
 
+void json_reader_init_known(struct json_reader *r, struct json_span bytes, bool known)
+{
+	json_reader_init(r, bytes.at, bytes.len);
+	r->known = known;
+}
+
 size_t json_error_offset(const struct json_reader *r)
 {
 	return (size_t)(r->at - r->start);
@@ -352,6 +358,52 @@ enum json_token json_next(struct json_reader *r)
 	return next(r);
 }
 
+/* Behind the quote that ends a sound text, of which `p` is the first byte; `end` if there is none. */
+static inline const char *text_end(const char *p, const char *end)
+{
+	const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+	for (;;) {
+		while (end - p >= 8) {
+			uint64_t w;
+			memcpy(&w, p, 8);
+			w = le64toh(w);
+			uint64_t quote = w ^ (ones * '"'), slash = w ^ (ones * '\\');
+			uint64_t odd = (((quote - ones) & ~quote) | ((slash - ones) & ~slash)) & tops;
+			if (odd != 0) {
+				p += __builtin_ctzll(odd) >> 3;
+				break;
+			}
+			p += 8;
+		}
+		while (p < end && *p != '"' && *p != '\\')
+			p++;
+		if (end - p < 2)
+			return end;
+		if (*p == '"')
+			return p + 1;
+		p += 2;
+	}
+}
+
+/* Leave the level that was just opened, in bytes that are known to be sound. */
+static bool leave_known(struct json_reader *r)
+{
+	const char *p = r->at, *end = r->end;
+	for (int depth = 1; p < end; p++) {
+		int c = (unsigned char)*p;
+		if (c == '"') {
+			p = text_end(p + 1, end) - 1;
+		} else if ((c | 0x20) == '{') { /* [ and { differ in this bit, as ] and } do */
+			depth++;
+		} else if ((c | 0x20) == '}' && --depth == 0) {
+			r->at = p;
+			close_level(r, *p == ']' ? JSON_ARRAY_END : JSON_OBJECT_END);
+			return true;
+		}
+	}
+	return fail(r, end, ends_early), false;
+}
+
 bool json_skip_value(struct json_reader *r, struct json_span *value)
 {
 	int depth = r->depth;
@@ -366,6 +418,8 @@ bool json_skip_value(struct json_reader *r, struct json_span *value)
 		break;
 	}
 	const char *from = r->text.at - (token == JSON_STRING);
+	if (r->known && r->depth > depth && !leave_known(r))
+		return false;
 	while (r->depth > depth)
 		if (next(r) == JSON_ERROR)
 			return false;

@@ -22,11 +22,13 @@ const struct command commands[] = {
 	{"check", "load, lint, specs, every reachable state of a policy folder", "command.check", NULL, true},
 	{"test", "run Lua specs", "command.test", NULL, true},
 	{"plan", "what a policy folder would change", "command.plan", NULL, false},
+	{"apply", "do what a saved plan says, and no more", "command.apply", NULL, false},
 	{"render", "the children of a PhDeployment as YAML", "command.render", NULL, false},
 	{"explain", "why an object is in its phase", "command.explain", NULL, false},
 	{"policies", "show or copy the built-in policies", "command.policies", NULL, false},
 	{"repl", "look around, or run a script", "command.repl", NULL, true},
 	{"sandbox", "a simulated cluster", "command.sandbox", NULL, true},
+	{"look", NULL, "command.look", NULL, true}, /* for an operator that runs: no word of it in the help */
 	{"phd", "kubectl phd: list, logs, history, diff, rollback, start, stop, predict", "command.phd", NULL, false},
 	{NULL, NULL, NULL, NULL, false},
 };
@@ -56,7 +58,7 @@ char *command_help(void)
 	buffer_add_text(&out, "moonphase runs PrimeHub model deployments on Kubernetes; Lua policies say how.\n\n"
 		"usage: moonphase [--lua DIR] COMMAND [options]\n\n");
 	for (const struct command *c = commands; c->name; c++)
-		if (command_is_built_in(c))
+		if (c->summary && command_is_built_in(c))
 			buffer_printf(&out, "  %-10s %s\n", c->name, c->summary);
 	buffer_add_text(&out, "\n  --lua DIR  load the host's library from a folder in place of the built-in one\n"
 		"  --version  which moonphase this is\n\n"

@@ -87,6 +87,7 @@ static int run(const struct invocation *v)
 		.lua_dir = v->lua_dir,
 		.assets = assets,
 		.asset_count = asset_count,
+		.assets_in_file = true,
 		.keeps_memory = c->keeps_memory,
 	};
 	struct host *host = host_new(loop, &o);

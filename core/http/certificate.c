@@ -74,13 +74,12 @@ static int check_request(const struct certificate_request *r, struct err *e)
 /* "DNS:a,IP:127.0.0.1", as X509V3_EXT_conf_nid reads it; the names hold nothing that it could misread. */
 static char *names_text(const char *const *names)
 {
-	size_t size = 1;
-	for (size_t i = 0; names[i] != NULL; i++)
-		size += strlen(names[i]) + 5;
-	char *text = xmalloc(size), *at = text;
-	*at = '\0';
-	for (size_t i = 0; names[i] != NULL; i++)
-		at += sprintf(at, "%s%s:%s", i != 0 ? "," : "", is_address(names[i]) ? "IP" : "DNS", names[i]);
+	char *text = xstrdup("");
+	for (size_t i = 0; names[i] != NULL; i++) {
+		char *longer = xasprintf("%s%s%s:%s", text, i != 0 ? "," : "", is_address(names[i]) ? "IP" : "DNS", names[i]);
+		free(text);
+		text = longer;
+	}
 	return text;
 }
 

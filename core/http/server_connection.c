@@ -6,6 +6,7 @@
  * libmicrohttpd's, which notices by itself. */
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,12 +18,12 @@ static void name_peer(struct connection *c)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	const struct sockaddr *address = info != NULL ? info->client_addr : NULL;
-	strcpy(c->peer, "unix");
+	snprintf(c->peer, sizeof c->peer, "unix");
 	if (address == NULL || (address->sa_family != AF_INET && address->sa_family != AF_INET6))
 		return;
 	socklen_t size = address->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
 	if (getnameinfo(address, size, c->peer, sizeof c->peer, NULL, 0, NI_NUMERICHOST) != 0)
-		strcpy(c->peer, "?");
+		snprintf(c->peer, sizeof c->peer, "?");
 	/* IPv4 that came through an IPv6 socket is one address, not two */
 	if (strncmp(c->peer, "::ffff:", 7) == 0 && strchr(c->peer, '.') != NULL)
 		memmove(c->peer, c->peer + 7, strlen(c->peer + 7) + 1);

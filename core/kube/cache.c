@@ -152,18 +152,26 @@ static bool repeats(const struct entry *e, const struct head *h)
 
 int cache_put(struct cache *c, const char *bytes, size_t len, struct err *e)
 {
+	struct json_outline object;
+	int rc = object_read(c, bytes, len, &object, e);
+	return rc == 0 ? cache_put_read(c, &object, e) : rc;
+}
+
+int cache_put_read(struct cache *c, const struct json_outline *object, struct err *e)
+{
 	struct head h;
-	int rc = head_read(c, bytes, len, &h, e);
+	int rc = head_read(c, object, &h, e);
 	if (rc != 0)
 		return rc;
+	cache_touch(c);
 	struct entry *was = table_find(&c->base, h.text), *now = was;
 	if (was != NULL)
 		was->seen = c->list_number; /* it exists, even if its new state cannot be kept */
-	if (len > CACHE_OBJECT_MAX)
+	if (object->bytes.len > CACHE_OBJECT_MAX)
 		return err_set(e, ERR_TOO_LARGE, "%s %s has %zu bytes; more than %u are not read, the last state that "
-			"was is kept", c->name, h.text, len, CACHE_OBJECT_MAX);
+			"was is kept", c->name, h.text, object->bytes.len, CACHE_OBJECT_MAX);
 	if (was == NULL || !repeats(was, &h)) {
-		rc = entry_make(c, &h, bytes, len, &now, e);
+		rc = entry_make(c, &h, object, &now, e);
 		if (rc != 0)
 			return rc;
 	}
@@ -178,10 +186,18 @@ int cache_put(struct cache *c, const char *bytes, size_t len, struct err *e)
 
 int cache_remove(struct cache *c, const char *bytes, size_t len, struct err *e)
 {
+	struct json_outline object;
+	int rc = object_read(c, bytes, len, &object, e);
+	return rc == 0 ? cache_remove_read(c, &object, e) : rc;
+}
+
+int cache_remove_read(struct cache *c, const struct json_outline *object, struct err *e)
+{
 	struct head h;
-	int rc = head_read(c, bytes, len, &h, e);
+	int rc = head_read(c, object, &h, e);
 	if (rc != 0)
 		return rc;
+	cache_touch(c);
 	struct entry *was = table_find(&c->base, h.text), *now = NULL;
 	/* A late DELETED of another object of that name. */
 	if (was != NULL && strcmp(entry_uid(was), h.text + h.uid_at) != 0 &&
@@ -195,6 +211,7 @@ int cache_remove(struct cache *c, const char *bytes, size_t len, struct err *e)
 
 void cache_list_begin(struct cache *c)
 {
+	cache_touch(c);
 	c->list_number++;
 	c->listing = true;
 }
@@ -236,6 +253,7 @@ void cache_list_end(struct cache *c, const char *resource_version)
 {
 	if (!c->listing)
 		return;
+	cache_touch(c);
 	/* A cluster that was set back (etcd restored) numbers anew: nothing that we wrote holds there. */
 	bool set_back = resource_version_compare(resource_version, c->position) < 0;
 	remove_unseen(c, resource_version);
@@ -251,6 +269,7 @@ void cache_position_set(struct cache *c, const char *resource_version)
 	size_t len = strlen(resource_version);
 	if (len == 0 || len > CACHE_RESOURCE_VERSION_MAX)
 		return;
+	cache_touch(c);
 	memcpy(c->position, resource_version, len + 1);
 	overlay_settle(c, false);
 }

@@ -52,6 +52,7 @@ struct cache_options {
 	struct cache_index indexes[CACHE_INDEXES_MAX];
 	size_t index_count;
 	bool revisions;
+	bool unpacked; /* texts are kept as they are: for a cache that is small and read often */
 };
 
 struct cache_object { /* valid until the next call that changes the cache */
@@ -82,6 +83,9 @@ void cache_on_change(struct cache *c, void (*changed)(void *arg, enum cache_chan
  * it was; an object that is too large counts as seen by a list, so that its last state stays. */
 int cache_put(struct cache *c, const char *bytes, size_t len, struct err *e);
 int cache_remove(struct cache *c, const char *bytes, size_t len, struct err *e);
+/* The same of bytes whose outline is known. */
+int cache_put_read(struct cache *c, const struct json_outline *object, struct err *e);
+int cache_remove_read(struct cache *c, const struct json_outline *object, struct err *e);
 /* A whole list: begin, put each item, end with the list's resourceVersion. What was not put is
  * removed (and told as CACHE_REMOVED). Until end, get still answers the old content for what has not come. */
 void cache_list_begin(struct cache *c);
@@ -120,5 +124,14 @@ struct cache_revision {
 size_t cache_revisions(const struct cache *c, const char *key, const struct cache_revision **list); /* oldest first */
 /* A status write has recorded every generation up to this one. */
 void cache_revisions_recorded(struct cache *c, const char *key, int64_t generation);
+
+/* --- as a value, for the checker (only of an unpacked cache) --- */
+/* All that it holds, as it is now; stays as it is whatever happens to the cache, and may outlive it. */
+struct cache_saved *cache_save(const struct cache *c);
+/* Hold again what it held when it was saved (a save of this cache). Nobody is told. Costs nothing if nothing happened since. */
+void cache_restore(struct cache *c, const struct cache_saved *saved);
+/* Whether nothing has changed since. */
+bool cache_is_as_saved(const struct cache *c, const struct cache_saved *saved);
+void cache_saved_free(struct cache_saved *saved);
 
 #endif

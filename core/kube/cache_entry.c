@@ -1,7 +1,6 @@
 /* From the bytes of an object to an entry.
  *
- * The bytes are walked twice for the head (the object, then its metadata) and once for the
- * projection; nothing is built in between. Texts are decoded straight into a head, which has the
+ * The bytes are walked once for the head (json_read_outline) and once for the projection; nothing is built in between. Texts are decoded straight into a head, which has the
  * layout of an entry's front part, so that making the entry is one allocation and two copies.
  *
  * kind and apiVersion are dropped with managedFields: items of a list have none and watched
@@ -77,6 +76,10 @@ static char *reading_room(struct cache *c, size_t len)
 const char *cache_read(struct cache *c, const struct cache_object *o, size_t *len)
 {
 	const struct entry *e = o->entry;
+	if (c->o.unpacked) {
+		*len = e->len;
+		return text_of(e) + e->bytes_at;
+	}
 	char *text = reading_room(c, e->len);
 	if (!pack_open(e->packed_with, text_of(e) + e->bytes_at, e->packed_len, text, e->len))
 		abort(); /* we packed it */
@@ -85,14 +88,6 @@ const char *cache_read(struct cache *c, const struct cache_object *o, size_t *le
 }
 
 /* --- reading an object --- */
-
-/* The inside of a string's bytes; {NULL, 0} for every other value. */
-static struct json_span string_of(struct json_span value)
-{
-	if (value.at == NULL || value.len < 2 || *value.at != '"')
-		return (struct json_span){NULL, 0};
-	return (struct json_span){value.at + 1, value.len - 2};
-}
 
 /* Append the decoded text and a NUL; its place, or 0 when it is absent, too long or has a NUL in
  * it. (Place 0 is the key's.) */
@@ -127,53 +122,17 @@ static int64_t integer_of(struct json_span value)
 	return errno == 0 && *end == '\0' && n > 0 ? n : 0;
 }
 
-static void read_metadata(struct json_span bytes, struct metadata *m)
-{
-	struct json_reader r, key;
-	struct json_span value;
-	json_reader_init(&r, bytes.at, bytes.len);
-	if (json_next(&r) != JSON_OBJECT_BEGIN)
-		return;
-	while (json_next(&r) == JSON_KEY) {
-		key = r;
-		if (!json_skip_value(&r, &value))
-			return;
-		if (json_text_is(&key, "name"))
-			m->name = string_of(value);
-		else if (json_text_is(&key, "namespace"))
-			m->namespace_ = string_of(value);
-		else if (json_text_is(&key, "uid"))
-			m->uid = string_of(value);
-		else if (json_text_is(&key, "resourceVersion"))
-			m->version = string_of(value);
-		else if (json_text_is(&key, "generation"))
-			m->generation = integer_of(value);
-		else if (json_text_is(&key, "deletionTimestamp"))
-			m->deleting = string_of(value).len != 0;
-		else if (json_text_is(&key, "ownerReferences"))
-			m->owners = value;
-	}
-}
+#define MEMBER(members, name) json_member((members), name, sizeof name - 1)
 
-static int read_object(const char *bytes, size_t len, struct json_span *metadata, struct json_span *spec,
-	struct err *e)
+static void read_metadata(const struct json_members *from, struct metadata *m)
 {
-	struct json_reader r, key;
-	struct json_span value;
-	enum json_token t;
-	json_reader_init(&r, bytes, len);
-	if (json_next(&r) != JSON_OBJECT_BEGIN)
-		return r.error ? json_error(&r, e) : err_set(e, ERR_INVALID, "an object was expected");
-	while ((t = json_next(&r)) == JSON_KEY) {
-		key = r;
-		if (!json_skip_value(&r, &value))
-			return json_error(&r, e);
-		if (json_text_is(&key, "metadata"))
-			*metadata = value;
-		else if (json_text_is(&key, "spec"))
-			*spec = value;
-	}
-	return t == JSON_OBJECT_END && json_next(&r) == JSON_END ? 0 : json_error(&r, e);
+	m->name = json_string(MEMBER(from, "name"));
+	m->namespace_ = json_string(MEMBER(from, "namespace"));
+	m->uid = json_string(MEMBER(from, "uid"));
+	m->version = json_string(MEMBER(from, "resourceVersion"));
+	m->generation = integer_of(MEMBER(from, "generation"));
+	m->deleting = json_string(MEMBER(from, "deletionTimestamp")).len != 0;
+	m->owners = MEMBER(from, "ownerReferences");
 }
 
 /* "namespace/name" or "name". A slash inside either would make two objects one. */
@@ -236,19 +195,19 @@ static struct json_span plain_of(struct json_span value)
 
 /* The first text that is not empty (or, with `plain`, number, true or false) at `path` in `value`, which has been read before
  * (so that it holds no errors and is not too deep). */
-static struct json_span find_value(struct json_span value, const char *path, bool plain)
+static struct json_span find_value(struct json_span value, bool known, const char *path, bool plain)
 {
 	static const struct json_span none = {NULL, 0};
 	struct json_span step, child, found;
 	struct json_reader r, key;
 	if (*path == '\0') {
-		found = string_of(value);
+		found = json_string(value);
 		if (found.len == 0 && plain)
 			found = plain_of(value);
 		return found.len ? found : none;
 	}
 	path = next_step(path, &step);
-	json_reader_init(&r, value.at, value.len);
+	json_reader_init_known(&r, value, known);
 	enum json_token t = json_next(&r);
 	if (t != JSON_OBJECT_BEGIN && t != JSON_ARRAY_BEGIN)
 		return none;
@@ -262,11 +221,22 @@ static struct json_span find_value(struct json_span value, const char *path, boo
 		if (!json_skip_value(&r, &child))
 			return none;
 		if (t == JSON_ARRAY_BEGIN || step_matches(&key, step)) {
-			found = find_value(child, path, plain);
+			found = find_value(child, known, path, plain);
 			if (found.at != NULL)
 				return found;
 		}
 	}
+}
+
+/* The same below an object whose members are known. */
+static struct json_span find_in(const struct json_members *m, bool known, const char *path, bool plain)
+{
+	struct json_span step;
+	const char *rest = next_step(path, &step);
+	if (m->object.at == NULL || (step.len == 1 && *step.at == '*'))
+		return m->object.at != NULL ? find_value(m->object, known, path, plain) : m->object;
+	struct json_span value = json_member(m, step.at, step.len);
+	return value.at != NULL ? find_value(value, known, rest, plain) : value;
 }
 
 static struct json_span find_owner(struct json_span owners)
@@ -285,8 +255,7 @@ static struct json_span find_owner(struct json_span owners)
 	return (struct json_span){NULL, 0};
 }
 
-static void add_values(const struct cache *c, struct head *h, struct json_span object, struct json_span metadata,
-	struct json_span owners)
+static void add_values(const struct cache *c, struct head *h, const struct json_outline *object, struct json_span owners)
 {
 	static const char front[] = "metadata.";
 	for (size_t i = 0; i < c->o.index_count; i++) {
@@ -297,24 +266,21 @@ static void add_values(const struct cache *c, struct head *h, struct json_span o
 			if (strcmp(path, "@owner") == 0)
 				found = find_owner(owners);
 			else if (strncmp(path, front, strlen(front)) == 0)
-				found = find_value(metadata, path + strlen(front), plain);
+				found = find_in(&object->metadata, object->known, path + strlen(front), plain);
 			else
-				found = find_value(object, path, plain);
+				found = find_in(&object->own, object->known, path, plain);
 		}
 		h->value_at[i] = add_text(h, found, CACHE_VALUE_MAX);
 	}
 }
 
-int head_read(const struct cache *c, const char *bytes, size_t len, struct head *h, struct err *e)
+int head_read(const struct cache *c, const struct json_outline *object, struct head *h, struct err *e)
 {
-	struct json_span metadata = {NULL, 0};
 	struct metadata m = {0};
-	h->spec = (struct json_span){NULL, 0};
-	int rc = read_object(bytes, len, &metadata, &h->spec, e);
-	if (rc != 0)
-		return err_prefix(e, "an object of %s cannot be read", c->name), rc;
-	if (metadata.at != NULL)
-		read_metadata(metadata, &m);
+	if (object->own.object.at == NULL)
+		return err_set(e, ERR_INVALID, "an object of %s cannot be read: an object was expected", c->name);
+	h->spec = MEMBER(&object->own, "spec");
+	read_metadata(&object->metadata, &m);
 	if (add_key(h, &m) != 0)
 		return err_set(e, ERR_INVALID, "an object of %s has no usable metadata.name or namespace; it is left out",
 			c->name);
@@ -327,22 +293,37 @@ int head_read(const struct cache *c, const char *bytes, size_t len, struct head 
 	h->generation = m.generation;
 	h->deleting = m.deleting;
 	memset(h->value_at, 0, sizeof h->value_at);
-	add_values(c, h, (struct json_span){bytes, len}, metadata, m.owners);
+	add_values(c, h, object, m.owners);
 	return 0;
+}
+
+int object_read(const struct cache *c, const char *bytes, size_t len, struct json_outline *o, struct err *e)
+{
+	struct json_reader r;
+	json_reader_init(&r, bytes, len);
+	if (json_read_outline(&r, o) && json_next(&r) == JSON_END)
+		return 0;
+	int rc = json_error(&r, e);
+	return err_prefix(e, "an object of %s cannot be read", c->name), rc;
 }
 
 /* --- making one --- */
 
-int entry_make(struct cache *c, const struct head *h, const char *bytes, size_t len, struct entry **made,
+int entry_make(struct cache *c, const struct head *h, const struct json_outline *object, struct entry **made,
 	struct err *e)
 {
 	buffer_clear(&c->scratch);
-	int rc = json_project(bytes, len, &c->o.keep, &c->scratch, e);
+	int rc = json_project_known(object->bytes, object->known, &c->o.keep, &c->scratch, e);
 	if (rc != 0)
 		return err_prefix(e, "%s %s", c->name, h->text), rc;
-	struct pack_dictionary *with;
-	char *packed = reading_room(c, pack_bound(c->scratch.len));
-	size_t packed_len = pack(&c->packer, buffer_text(&c->scratch), c->scratch.len, packed, &with);
+	struct pack_dictionary *with = NULL;
+	const char *packed = buffer_text(&c->scratch); /* with a NUL behind it */
+	size_t packed_len = c->scratch.len + 1;
+	if (!c->o.unpacked) {
+		char *room = reading_room(c, pack_bound(c->scratch.len));
+		packed_len = pack(&c->packer, packed, c->scratch.len, room, &with);
+		packed = room;
+	}
 	size_t links = c->o.index_count;
 	struct entry *n = xmalloc(sizeof *n + links * sizeof n->links[0] + h->len + packed_len);
 	*n = (struct entry){

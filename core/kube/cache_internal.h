@@ -1,5 +1,5 @@
 /* What the cache's files share (cache.c, cache_entry.c, cache_table.c, cache_overlay.c,
- * cache_revisions.c); nobody else includes it. */
+ * cache_revisions.c, cache_save.c); nobody else includes it. */
 #ifndef MOONPHASE_KUBE_CACHE_INTERNAL_H
 #define MOONPHASE_KUBE_CACHE_INTERNAL_H
 
@@ -55,6 +55,7 @@ struct cache {
 	struct map histories;   /* key to struct history */
 	size_t history_bytes;
 	char position[CACHE_RESOURCE_VERSION_MAX + 1];
+	uint64_t stamp, stamps;  /* of what it holds now, and how many there were: cache_save.c */
 	uint32_t list_number;
 	bool listing, synced;
 	struct buffer scratch;  /* a projection on its way into an entry */
@@ -66,9 +67,11 @@ struct cache {
 };
 
 /* cache_entry.c */
-int head_read(const struct cache *c, const char *bytes, size_t len, struct head *h, struct err *e);
-int entry_make(struct cache *c, const struct head *h, const char *bytes, size_t len, struct entry **made,
+int head_read(const struct cache *c, const struct json_outline *object, struct head *h, struct err *e);
+int entry_make(struct cache *c, const struct head *h, const struct json_outline *object, struct entry **made,
 	struct err *e);
+/* The outline of a whole document. */
+int object_read(const struct cache *c, const char *bytes, size_t len, struct json_outline *o, struct err *e);
 struct entry *entry_make_tombstone(const struct entry *of);
 void entry_free(struct cache *c, struct entry *e); /* NULL is allowed */
 size_t entry_size(const struct entry *e);
@@ -101,9 +104,15 @@ struct entry *overlay_passed_by(const struct cache *c, const char *key, const ch
 /* Let everything go that the position has passed; with `all`, everything. */
 void overlay_settle(struct cache *c, bool all);
 
+/* cache_save.c: what is held is about to change. */
+void cache_touch(struct cache *c);
+
 /* cache_revisions.c */
 void history_add(struct cache *c, const char *key, int64_t generation, struct json_span spec);
 void history_drop(struct cache *c, const char *key);
 void histories_deinit(struct cache *c);
+/* A copy, in the cache `c` or (NULL) in no cache; free that one with history_free. */
+struct history *history_copy(struct cache *c, const char *key, const struct history *h);
+void history_free(struct cache *c, struct history *h);
 
 #endif

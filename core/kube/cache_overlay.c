@@ -77,6 +77,7 @@ static bool is_news(const struct cache *c, const struct head *h)
 /* Our own change of what readers see: nobody is told. */
 static void replace(struct cache *c, struct entry *was, struct entry *now)
 {
+	cache_touch(c);
 	if (was != NULL)
 		table_take(&c->overlay, was);
 	table_put(&c->overlay, now);
@@ -87,7 +88,10 @@ int cache_wrote(struct cache *c, const char *bytes, size_t len, struct err *e)
 {
 	struct head h;
 	struct entry *now;
-	int rc = head_read(c, bytes, len, &h, e);
+	struct json_outline object;
+	int rc = object_read(c, bytes, len, &object, e);
+	if (rc == 0)
+		rc = head_read(c, &object, &h, e);
 	if (rc != 0)
 		return rc;
 	if (len > CACHE_OBJECT_MAX)
@@ -95,7 +99,7 @@ int cache_wrote(struct cache *c, const char *bytes, size_t len, struct err *e)
 			c->name, h.text, len, CACHE_OBJECT_MAX);
 	if (!is_news(c, &h))
 		return 0;
-	rc = entry_make(c, &h, bytes, len, &now, e);
+	rc = entry_make(c, &h, &object, &now, e);
 	if (rc != 0)
 		return rc;
 	now->ours = true;

@@ -20,7 +20,8 @@ static void forget_oldest(struct cache *c, struct history *h, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		h->bytes -= h->list[i].len;
-		c->history_bytes -= h->list[i].len;
+		if (c != NULL)
+			c->history_bytes -= h->list[i].len;
 		free((char *)(uintptr_t)h->list[i].spec);
 	}
 	h->count -= n;
@@ -59,12 +60,25 @@ void history_add(struct cache *c, const char *key, int64_t generation, struct js
 	c->history_bytes += spec.len;
 }
 
-static void history_free(struct cache *c, struct history *h)
+void history_free(struct cache *c, struct history *h)
 {
 	if (h == NULL)
 		return;
 	forget_oldest(c, h, h->count);
 	free(h);
+}
+
+struct history *history_copy(struct cache *c, const char *key, const struct history *h)
+{
+	struct history *copy = xmalloc(sizeof *h + h->count * sizeof *h->list);
+	memcpy(copy, h, sizeof *h + h->count * sizeof *h->list);
+	for (size_t i = 0; i < h->count; i++)
+		copy->list[i].spec = xmemdup0(h->list[i].spec, h->list[i].len);
+	if (c != NULL) {
+		c->history_bytes += h->bytes;
+		map_set(&c->histories, key, copy);
+	}
+	return copy;
 }
 
 void history_drop(struct cache *c, const char *key)
@@ -95,6 +109,7 @@ void cache_revisions_recorded(struct cache *c, const char *key, int64_t generati
 	size_t n = 0;
 	while (n < h->count && h->list[n].generation <= generation)
 		n++;
+	cache_touch(c);
 	forget_oldest(c, h, n);
 	h->recorded = generation;
 	resize(c, key, h, h->count);

@@ -56,50 +56,24 @@ static enum watch_event_type type_of(const struct json_reader *r)
 	return EVENT_OTHER;
 }
 
-static bool next_is(struct json_reader *r, const char *text)
+static void read_version(const struct json_outline *object, char version[WATCH_VERSION_MAX + 1])
 {
-	struct json_reader before = *r;
-	struct json_span skipped;
-	if (json_next(r) == JSON_STRING)
-		return json_text_is(r, text);
-	*r = before;
-	json_skip_value(r, &skipped);
-	return false;
-}
-
-static void read_version(struct json_span metadata, char version[WATCH_VERSION_MAX + 1])
-{
-	struct json_span found;
-	enum json_token t;
-	if (!json_find(metadata.at, metadata.len, &found, &t, "resourceVersion", NULL) || t != JSON_STRING ||
-	    found.len > WATCH_VERSION_MAX)
-		return;
-	size_t len = json_unescape(found, version);
+	struct json_span found = json_string(json_member(&object->metadata, "resourceVersion", strlen("resourceVersion")));
+	size_t len = found.at != NULL && found.len <= WATCH_VERSION_MAX ? json_unescape(found, version) : 0;
 	version[len] = '\0';
 }
 
-/* One walk over the object's own members. */
+static bool member_is(const struct json_outline *object, const char *name, const char *wanted)
+{
+	struct json_span text = json_string(json_member(&object->own, name, strlen(name)));
+	return text.at != NULL && json_span_is(text, wanted, strlen(wanted));
+}
+
 static void read_object(const struct watch *w, struct watch_event *v)
 {
-	const char *kind = w->o.metadata_only ? "PartialObjectMetadata" : w->o.kind;
-	const char *api_version = w->o.metadata_only ? "meta.k8s.io/v1" : w->o.api_version;
-	bool kind_is = false, api_version_is = false;
-	struct json_reader r;
-	struct json_span value;
-	json_reader_init(&r, v->object.at, v->object.len);
-	if (json_next(&r) != JSON_OBJECT_BEGIN)
-		return;
-	while (json_next(&r) == JSON_KEY) {
-		if (json_text_is(&r, "kind"))
-			kind_is = next_is(&r, kind);
-		else if (json_text_is(&r, "apiVersion"))
-			api_version_is = next_is(&r, api_version);
-		else if (json_text_is(&r, "metadata") && json_skip_value(&r, &value))
-			read_version(value, v->version);
-		else if (!json_skip_value(&r, &value))
-			break;
-	}
-	v->is_ours = kind_is && api_version_is;
+	read_version(&v->object, v->version);
+	v->is_ours = member_is(&v->object, "kind", w->o.metadata_only ? "PartialObjectMetadata" : w->o.kind) &&
+		member_is(&v->object, "apiVersion", w->o.metadata_only ? "meta.k8s.io/v1" : w->o.api_version);
 }
 
 int watch_event_read(const struct watch *w, const char *line, size_t len, struct watch_event *v, struct err *e)
@@ -107,13 +81,14 @@ int watch_event_read(const struct watch *w, const char *line, size_t len, struct
 	struct json_reader r;
 	enum json_token t;
 	struct json_span skipped;
-	*v = (struct watch_event){0};
+	v->type = EVENT_OTHER;
+	v->object.bytes.at = NULL;
 	json_reader_init(&r, line, len);
 	if (json_next(&r) != JSON_OBJECT_BEGIN)
 		return err_set(e, ERR_INVALID, "a line of the watch is no event");
 	while ((t = json_next(&r)) == JSON_KEY) {
 		if (json_text_is(&r, "object")) {
-			json_skip_value(&r, &v->object);
+			json_read_outline(&r, &v->object);
 		} else if (json_text_is(&r, "type")) {
 			struct json_reader before = r;
 			if (json_next(&r) == JSON_STRING)
@@ -126,7 +101,7 @@ int watch_event_read(const struct watch *w, const char *line, size_t len, struct
 	}
 	if (t != JSON_OBJECT_END || json_next(&r) != JSON_END)
 		return json_error(&r, e), err_prefix(e, "a line of the watch cannot be read");
-	if (v->object.at == NULL)
+	if (v->object.bytes.at == NULL)
 		return err_set(e, ERR_INVALID, "a line of the watch has no object");
 	read_object(w, v);
 	return 0;
@@ -147,10 +122,10 @@ static void copy_text(const struct json_span object, const char *name, char *out
 void watch_event_refusal(const struct watch_event *v, struct refusal *r)
 {
 	*r = (struct refusal){0};
-	r->status = (int)json_find_integer(v->object.at, v->object.len, 500, "code", NULL);
+	r->status = (int)json_find_integer(v->object.bytes.at, v->object.bytes.len, 500, "code", NULL);
 	if (r->status < 100 || r->status > 999)
 		r->status = 500;
-	copy_text(v->object, "reason", r->reason, sizeof r->reason);
-	copy_text(v->object, "message", r->message, sizeof r->message);
-	r->retry_after_s = json_find_integer(v->object.at, v->object.len, 0, "details", "retryAfterSeconds", NULL);
+	copy_text(v->object.bytes, "reason", r->reason, sizeof r->reason);
+	copy_text(v->object.bytes, "message", r->message, sizeof r->message);
+	r->retry_after_s = json_find_integer(v->object.bytes.at, v->object.bytes.len, 0, "details", "retryAfterSeconds", NULL);
 }

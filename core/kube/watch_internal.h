@@ -90,7 +90,7 @@ enum watch_event_type { EVENT_OTHER, EVENT_ADDED, EVENT_MODIFIED, EVENT_DELETED,
 
 struct watch_event {
 	enum watch_event_type type;
-	struct json_span object;
+	struct json_outline object;
 	bool is_ours; /* the object's kind and apiVersion are those of the watch */
 	char version[WATCH_VERSION_MAX + 1]; /* "": none */
 };

@@ -71,10 +71,10 @@ static bool read_member(struct page *p)
 	return true;
 }
 
-static void put(struct watch *w, struct json_span item)
+static void put(struct watch *w, const struct json_outline *item)
 {
 	struct err e = {0};
-	if (cache_put(w->o.cache, item.at, item.len, &e) != 0)
+	if (cache_put_read(w->o.cache, item, &e) != 0)
 		watch_dropped(w, &e);
 }
 
@@ -84,10 +84,10 @@ static int read_portion(struct watch *w, struct err *e)
 	struct page *p = &w->page;
 	const char *from = p->r.at;
 	while (p->r.at - from < (ptrdiff_t)TURN_BYTES && !w->stopped) {
-		struct json_span item;
+		struct json_outline item;
 		if (p->in_items) {
-			if (json_skip_value(&p->r, &item))
-				put(w, item);
+			if (json_read_outline(&p->r, &item))
+				put(w, &item);
 			else if (p->r.error != NULL)
 				return json_error(&p->r, e);
 			else

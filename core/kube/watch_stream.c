@@ -30,9 +30,9 @@ static void apply(struct watch *w, const struct watch_event *v)
 	w->stats.events++;
 	metric_add(w->events, 1);
 	if (v->type == EVENT_DELETED)
-		rc = cache_remove(w->o.cache, v->object.at, v->object.len, &e);
+		rc = cache_remove_read(w->o.cache, &v->object, &e);
 	else
-		rc = cache_put(w->o.cache, v->object.at, v->object.len, &e);
+		rc = cache_put_read(w->o.cache, &v->object, &e);
 	if (rc != 0)
 		watch_dropped(w, &e);
 }

@@ -39,11 +39,14 @@ void bind_open_virtual(lua_State *L);
 /* cluster:watch, a method of bind_kube.c's clusters. */
 #define CLUSTER_CLASS "moonphase.cluster"
 int bind_cluster_watch(lua_State *L);
+int bind_cache(lua_State *L); /* kube.cache */
 void bind_open_watch(lua_State *L);
 /* cluster:lease likewise: bind_lease.c. */
 int bind_cluster_lease(lua_State *L);
 void bind_open_lease(lua_State *L);
 struct cluster *bind_check_cluster(lua_State *L, int index);
+/* Whether a handler in this process plays the cluster at `index`. */
+bool bind_cluster_is_handler(lua_State *L, int index);
 
 /* http.serve and what its calls become. */
 int bind_serve(lua_State *L);

@@ -7,7 +7,7 @@
 #include "script/bind.h"
 #include "script/task.h"
 
-#define ANSWER_MAX (64u << 20)
+#define ANSWER_MAX (64u << 20) /* unless the caller says less (`most`) */
 
 /* The transport reads it until the exchange is over; after a cancel that is the end of the turn. */
 struct tls_block {
@@ -126,7 +126,7 @@ static void on_done(void *arg, const struct http_result *result)
 static int l_request(lua_State *L)
 {
 	static const char *const known[] = {"method", "url", "headers", "body", "timeout", "unix", "insecure", "ca",
-		"server_name", "cert", "key", NULL};
+		"server_name", "cert", "key", "most", NULL};
 	static const struct http_handlers handlers = {on_headers, on_data, on_done};
 	struct host *h = host_of(L);
 	struct http_request q = {0};
@@ -142,10 +142,13 @@ static int l_request(lua_State *L)
 	q.unix_socket = opt_text(L, 1, "unix", NULL);
 	struct http_tls tls = {.ca_pem = opt_text(L, 1, "ca", NULL), .server_name = opt_text(L, 1, "server_name", NULL),
 		.cert_pem = opt_text(L, 1, "cert", NULL), .key_pem = opt_text(L, 1, "key", NULL), .insecure = opt_bool(L, 1, "insecure")};
+	int64_t most = opt_integer(L, 1, "most", ANSWER_MAX);
+	if (most < 1 || most > ANSWER_MAX)
+		luaL_error(L, "http.request: most is a number of bytes up to %d", (int)ANSWER_MAX);
 	q.headers = opt_list(L, 1, "headers", &count);
 	struct request *r = host_wait_new(L, sizeof *r, &request_kind);
 	r->host = h;
-	buffer_init(&r->body, ANSWER_MAX);
+	buffer_init(&r->body, (size_t)most);
 	r->tls = new_block(&tls);
 	q.tls = &r->tls->tls;
 	r->exchange = h->transport->start(h->transport, &q, &handlers, r);

@@ -41,6 +41,12 @@ struct cluster *bind_check_cluster(lua_State *L, int index)
 	return box->cluster;
 }
 
+bool bind_cluster_is_handler(lua_State *L, int index)
+{
+	const struct cluster_box *box = luaL_checkudata(L, index, CLUSTER_CLASS);
+	return box->memory != NULL;
+}
+
 /* The cluster behind a handler has no address and asks nobody who we are. */
 static void memory_config(lua_State *L, struct kube_config *config)
 {
@@ -339,6 +345,7 @@ static const luaL_Reg kube_functions[] = {
 	{"open", l_open},
 	{"compare_versions", l_compare_versions},
 	{"escape", l_escape},
+	{"cache", bind_cache},
 	{NULL, NULL},
 };
 

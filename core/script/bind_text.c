@@ -70,6 +70,7 @@ static int l_quick(lua_State *L)
 static const luaL_Reg digest_functions[] = {
 	{"sha256", l_sha256},
 	{"quick", l_quick},
+	{"masked", value_masked},
 	{NULL, NULL},
 };
 

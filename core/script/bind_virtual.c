@@ -161,6 +161,31 @@ static int l_spawn(lua_State *L)
 	return 1;
 }
 
+/* (f, ...): at once, as if it ran in here, but not as a task: what waits raises. */
+static int l_call(lua_State *L)
+{
+	struct virtual *v = check_virtual(L);
+	struct host *h = host_of(L);
+	struct host_realm *outer = h->realm;
+	luaL_checktype(L, 2, LUA_TFUNCTION);
+	h->realm = v->realm;
+	int status = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
+	h->realm = outer;
+	if (status != LUA_OK)
+		return lua_error(L);
+	return lua_gettop(L) - 1;
+}
+
+static int l_rewind(lua_State *L)
+{
+	const struct virtual *v = check_virtual(L);
+	lua_Integer wall_ms = luaL_checkinteger(L, 2);
+	struct clock *c = v->realm->clock;
+	luaL_argcheck(L, clock_next_due_ms(c) == CLOCK_NEVER, 1, "time does not go back while timers are armed");
+	clock_virtual_reset(c, (uint64_t)((int64_t)clock_now_ms(c) + wall_ms - clock_wall_ms(c)));
+	return 0;
+}
+
 /* --- running --- */
 
 static bool is_busy(const struct host_realm *r)
@@ -333,6 +358,8 @@ static int l_wall_ms(lua_State *L)
 
 static const luaL_Reg virtual_methods[] = {
 	{"spawn", l_spawn},
+	{"call", l_call},
+	{"rewind", l_rewind},
 	{"settle", l_settle},
 	{"turn", l_turn},
 	{"deliver", l_deliver},

@@ -3,7 +3,10 @@
  * A running watch is anchored: it goes on until watch:stop or the host's end. on_change is called
  * at once, from inside the cache's change, because the queue must know of a change before anything
  * else happens; so it may read this watch but neither write to it nor wait. A stop is carried out at
- * the edge of the turn: it may come from inside a callback of the watch that it ends. */
+ * the edge of the turn: it may come from inside a callback of the watch that it ends.
+ *
+ * A cache of its own (kube.cache) is the same object without anybody who watches: what a watch would bring, its
+ * owner puts in; and it can be saved and restored. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,12 +18,14 @@
 #include "script/value.h"
 
 #define WATCH_CLASS "moonphase.watch"
+#define SAVED_CLASS "moonphase.cache_saved"
+#define LAST_SAVED 2 /* user value of a box: what it was saved as last */
 
 struct watch_box {
 	struct host_resource resource;
 	struct host *host;
 	struct host_realm *realm; /* in which it runs */
-	struct watch *watch; /* NULL: stopped */
+	struct watch *watch; /* NULL: stopped, or fed by its owner */
 	struct cache *cache;
 	struct waiters synced;
 	struct loop_task stop;
@@ -158,7 +163,7 @@ static void stop_now(struct loop_task *t)
 static int l_stop(lua_State *L)
 {
 	struct watch_box *box = luaL_checkudata(L, 1, WATCH_CLASS);
-	if (box->watch)
+	if (box->anchor != LUA_NOREF)
 		loop_defer(box->realm->loop, &box->stop);
 	return 0;
 }
@@ -167,7 +172,7 @@ static int l_stop(lua_State *L)
 static int watch_collect(lua_State *L)
 {
 	struct watch_box *box = lua_touserdata(L, 1);
-	if (!box->watch)
+	if (box->anchor == LUA_NOREF)
 		free_box(box);
 	return 0;
 }
@@ -221,15 +226,13 @@ static void read_projection(lua_State *L, struct json_projection *p, bool *metad
 
 static struct watch_box *new_box(lua_State *L)
 {
-	struct watch_box *box = lua_newuserdatauv(L, sizeof *box, 1);
+	struct watch_box *box = lua_newuserdatauv(L, sizeof *box, LAST_SAVED);
 	memset(box, 0, sizeof *box);
 	box->host = host_of(L);
 	box->realm = box->host->realm;
 	box->on_change = box->on_trouble = box->anchor = LUA_NOREF;
 	box->stop = (struct loop_task){.run = stop_now, .data = box};
 	luaL_setmetatable(L, WATCH_CLASS);
-	lua_pushvalue(L, 1);
-	lua_setiuservalue(L, -2, 1); /* the cluster outlives it */
 	return box;
 }
 
@@ -262,8 +265,11 @@ int bind_cluster_watch(lua_State *L)
 	w.field_selector = opt_text(L, 2, "field_selector", NULL);
 	o.name = opt_text(L, 2, "name", last_segment(w.path));
 	o.revisions = opt_bool(L, 2, "revisions");
+	o.unpacked = bind_cluster_is_handler(L, 1);
 	struct watch_box *box = new_box(L);
 	int at = lua_gettop(L);
+	lua_pushvalue(L, 1);
+	lua_setiuservalue(L, at, 1); /* the cluster outlives it */
 	read_projection(L, &o.keep, &w.metadata_only);
 	read_indexes(L, box, &o);
 	w.seed = host_random(box->realm);
@@ -273,6 +279,31 @@ int bind_cluster_watch(lua_State *L)
 	cache_on_change(box->cache, on_change, box);
 	w.arg = box;
 	box->watch = watch_start(&w);
+	lua_settop(L, at);
+	lua_pushvalue(L, at);
+	box->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+	host_resource_add(box->host, &box->resource, close_watch);
+	return 1;
+}
+
+/* kube.cache */
+int bind_cache(lua_State *L)
+{
+	static const char *const known[] = {"name", "keep", "drop", "indexes", "revisions", "on_change", NULL};
+	struct cache_options o = {.clock = host_of(L)->realm->clock, .unpacked = true};
+	bool metadata_only = false;
+	lua_settop(L, 1);
+	lua_pushvalue(L, 1); /* options are at 2, as in cluster:watch */
+	opt_check(L, 2, "kube.cache", known);
+	o.name = need_text(L, 2, "name");
+	o.revisions = opt_bool(L, 2, "revisions");
+	struct watch_box *box = new_box(L);
+	int at = lua_gettop(L);
+	read_projection(L, &o.keep, &metadata_only);
+	read_indexes(L, box, &o);
+	box->on_change = ref_function(L, "on_change");
+	box->cache = cache_new(&o);
+	cache_on_change(box->cache, on_change, box);
 	lua_settop(L, at);
 	lua_pushvalue(L, at);
 	box->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -453,9 +484,112 @@ static int l_recorded(lua_State *L)
 	return 0;
 }
 
+/* --- a cache that its owner feeds --- */
+
+static struct watch_box *check_fed(lua_State *L)
+{
+	struct watch_box *box = check_writable(L);
+	luaL_argcheck(L, box->watch == NULL, 1, "a cache that a watch feeds is not fed by others");
+	return box;
+}
+
+static int fed(lua_State *L, int rc, const struct err *e)
+{
+	if (rc != 0)
+		return bind_fail(L, e);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+static int l_put(lua_State *L)
+{
+	const struct watch_box *box = check_fed(L);
+	size_t len;
+	const char *text = luaL_checklstring(L, 2, &len);
+	struct err e = {0};
+	return fed(L, cache_put(box->cache, text, len, &e), &e);
+}
+
+static int l_remove(lua_State *L)
+{
+	const struct watch_box *box = check_fed(L);
+	size_t len;
+	const char *text = luaL_checklstring(L, 2, &len);
+	struct err e = {0};
+	return fed(L, cache_remove(box->cache, text, len, &e), &e);
+}
+
+static int l_position(lua_State *L)
+{
+	const struct watch_box *box = check_fed(L);
+	if (!lua_isnoneornil(L, 2))
+		cache_position_set(box->cache, luaL_checkstring(L, 2));
+	lua_pushstring(L, cache_position(box->cache));
+	return 1;
+}
+
+static int l_list(lua_State *L)
+{
+	const struct watch_box *box = check_fed(L);
+	struct err e = {0};
+	luaL_checktype(L, 2, LUA_TTABLE);
+	const char *version = luaL_checkstring(L, 3);
+	int rc = 0;
+	cache_list_begin(box->cache);
+	for (lua_Integer i = 1; rc == 0 && lua_rawgeti(L, 2, i) == LUA_TSTRING; i++) {
+		size_t len;
+		const char *text = lua_tolstring(L, -1, &len);
+		rc = cache_put(box->cache, text, len, &e);
+		lua_pop(L, 1);
+	}
+	if (rc == 0)
+		cache_list_end(box->cache, version);
+	else
+		cache_list_abort(box->cache);
+	return fed(L, rc, &e);
+}
+
+static int saved_collect(lua_State *L)
+{
+	struct cache_saved **saved = lua_touserdata(L, 1);
+	cache_saved_free(*saved);
+	*saved = NULL;
+	return 0;
+}
+
+static int l_save(lua_State *L)
+{
+	const struct watch_box *box = check_fed(L);
+	if (lua_getiuservalue(L, 1, LAST_SAVED) == LUA_TUSERDATA &&
+	    cache_is_as_saved(box->cache, *(struct cache_saved **)lua_touserdata(L, -1)))
+		return 1;
+	struct cache_saved **saved = lua_newuserdatauv(L, sizeof *saved, 0);
+	*saved = NULL;
+	luaL_setmetatable(L, SAVED_CLASS);
+	*saved = cache_save(box->cache);
+	lua_pushvalue(L, -1);
+	lua_setiuservalue(L, 1, LAST_SAVED);
+	return 1;
+}
+
+static int l_restore(lua_State *L)
+{
+	const struct watch_box *box = check_fed(L);
+	struct cache_saved **saved = luaL_checkudata(L, 2, SAVED_CLASS);
+	cache_restore(box->cache, *saved);
+	lua_settop(L, 2);
+	lua_setiuservalue(L, 1, LAST_SAVED);
+	return 0;
+}
+
 static int l_stats(lua_State *L)
 {
 	const struct watch_box *box = check_watch(L);
+	if (!box->watch) {
+		lua_createtable(L, 0, 1);
+		set_integer(L, "bytes", (lua_Integer)cache_bytes(box->cache));
+		return 1;
+	}
 	struct watch_stats s = watch_stats(box->watch);
 	lua_createtable(L, 0, 9);
 	set_integer(L, "lists", (lua_Integer)s.lists);
@@ -485,6 +619,12 @@ static const luaL_Reg watch_methods[] = {
 	{"deleted", l_deleted},
 	{"revisions", l_revisions},
 	{"recorded", l_recorded},
+	{"put", l_put},
+	{"remove", l_remove},
+	{"position", l_position},
+	{"list", l_list},
+	{"save", l_save},
+	{"restore", l_restore},
 	{"stats", l_stats},
 	{"stop", l_stop},
 	{NULL, NULL},
@@ -492,5 +632,7 @@ static const luaL_Reg watch_methods[] = {
 
 void bind_open_watch(lua_State *L)
 {
+	static const luaL_Reg none[] = {{NULL, NULL}};
 	bind_class(L, WATCH_CLASS, watch_methods, watch_collect);
+	bind_class(L, SAVED_CLASS, none, saved_collect);
 }

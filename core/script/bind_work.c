@@ -167,6 +167,79 @@ static int l_take(lua_State *L)
 	return waiter_await(L, w, &box->takers, CLOCK_NEVER);
 }
 
+/* At once, and never waits: for a driver that works on one key at a time. */
+static int l_try_take(lua_State *L)
+{
+	lua_pushstring(L, queue_take(check_queue(L)->queue));
+	return 1;
+}
+
+/* --- as a value --- */
+
+struct telling {
+	lua_State *L;
+	lua_Integer count;
+};
+
+static void tell_item(void *arg, const struct queue_item *item)
+{
+	struct telling *t = arg;
+	lua_State *L = t->L;
+	lua_createtable(L, 0, 7);
+	set_text(L, "key", item->key);
+	set_bool(L, "queued", item->queued);
+	set_bool(L, "background", item->priority == QUEUE_BACKGROUND);
+	set_bool(L, "later_background", item->later_priority == QUEUE_BACKGROUND);
+	set_bool(L, "taken_background", item->taken_priority == QUEUE_BACKGROUND);
+	set_integer(L, "failures", item->failures);
+	if (item->waiting)
+		set_integer(L, "due_ms", (lua_Integer)item->due_ms);
+	lua_rawseti(L, -2, ++t->count);
+}
+
+static int l_save(lua_State *L)
+{
+	struct telling t = {L, 0};
+	const struct queue_box *box = check_queue(L);
+	lua_newtable(L);
+	luaL_checkstack(L, 8, "the items of a queue");
+	queue_each(box->queue, tell_item, &t);
+	return 1;
+}
+
+static bool field_bool(lua_State *L, const char *name)
+{
+	lua_getfield(L, -1, name);
+	bool is = lua_toboolean(L, -1);
+	lua_pop(L, 1);
+	return is;
+}
+
+static int l_restore(lua_State *L)
+{
+	struct queue_box *box = check_queue(L);
+	luaL_checktype(L, 2, LUA_TTABLE);
+	if (!queue_clear(box->queue))
+		return luaL_error(L, "a queue cannot be restored while a key is being worked on");
+	for (lua_Integer i = 1; lua_rawgeti(L, 2, i) == LUA_TTABLE; i++) {
+		lua_getfield(L, -1, "key");
+		const char *key = luaL_checkstring(L, -1);
+		lua_pop(L, 1); /* its item holds it */
+		lua_getfield(L, -1, "due_ms");
+		lua_getfield(L, -2, "failures");
+		struct queue_item item = {.key = key, .waiting = !lua_isnil(L, -2), .due_ms = (uint64_t)lua_tointeger(L, -2),
+			.failures = (unsigned)lua_tointeger(L, -1)};
+		lua_pop(L, 2);
+		item.queued = field_bool(L, "queued");
+		item.priority = field_bool(L, "background") ? QUEUE_BACKGROUND : QUEUE_LIVE;
+		item.later_priority = field_bool(L, "later_background") ? QUEUE_BACKGROUND : QUEUE_LIVE;
+		item.taken_priority = field_bool(L, "taken_background") ? QUEUE_BACKGROUND : QUEUE_LIVE;
+		queue_put(box->queue, &item);
+		lua_pop(L, 1);
+	}
+	return 0;
+}
+
 static int l_done(lua_State *L)
 {
 	struct queue_box *box = check_queue(L);
@@ -200,7 +273,10 @@ static const luaL_Reg queue_methods[] = {
 	{"forget", l_forget},
 	{"failures", l_failures},
 	{"take", l_take},
+	{"try_take", l_try_take},
 	{"done", l_done},
+	{"save", l_save},
+	{"restore", l_restore},
 	{"depth", l_depth},
 	{"stop", l_stop},
 	{NULL, NULL},

@@ -33,16 +33,24 @@ static int read_all(int fd, const char *path, struct buffer *out, struct err *e)
 	}
 }
 
+/* Our own input may be a socket (libuv gives its children some), which has no name to be opened by. */
+static int open_file(const char *path)
+{
+	if (strcmp(path, "/dev/stdin") == 0)
+		return fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+	return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not hold us */
+}
+
 int files_read(const char *path, struct buffer *out, struct err *e)
 {
 	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not hold us */
+	int fd = open_file(path);
 	if (fd < 0)
 		return system_error(e, "open", path);
 	int rc = 0;
 	if (fstat(fd, &st) != 0)
 		rc = system_error(e, "read", path);
-	else if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode))
+	else if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode) && !S_ISSOCK(st.st_mode))
 		rc = err_set(e, ERR_INVALID, "%s is not a file", path);
 	else if (fcntl(fd, F_SETFL, 0) != 0)
 		rc = system_error(e, "read", path);

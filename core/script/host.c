@@ -114,7 +114,8 @@ static void open_bindings(lua_State *L)
 	static const luaL_Reg nouns[] = {
 		{"loop", bind_open_loop}, {"fs", bind_open_fs}, {"process", bind_open_process}, {"log", bind_open_log},
 		{"metrics", bind_open_metrics}, {"yaml", bind_open_yaml}, {"digest", bind_open_digest},
-		{"certificate", bind_open_certificate}, {"base64", bind_open_base64}, {"json", bind_open_json}, {"quantity", value_open_quantity}, {"http", bind_open_http},
+		{"certificate", bind_open_certificate}, {"base64", bind_open_base64}, {"json", bind_open_json},
+		{"quantity", value_open_quantity}, {"http", bind_open_http},
 		{"kube", bind_open_kube}, {"work", bind_open_work}, {"policy", bind_open_policy},
 		{"typed", bind_open_typed},
 	};
@@ -153,6 +154,7 @@ struct host *host_new(struct loop *l, const struct host_options *o)
 	h->lua_dir = o->lua_dir ? xstrdup(o->lua_dir) : NULL;
 	h->assets = o->assets;
 	h->asset_count = o->asset_count;
+	h->assets_in_file = o->assets_in_file;
 	h->keeps_memory = o->keeps_memory && may_keep();
 	host_rest_begin(h);
 	h->L = lua_newstate(allocate, h);

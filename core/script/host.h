@@ -21,6 +21,7 @@ struct host_options {
 	const char *lua_dir;         /* --lua DIR: modules come from here; NULL: from `assets` */
 	const struct asset *assets;  /* must outlive the host; sorted by name */
 	size_t asset_count;
+	bool assets_in_file;         /* they are the program's own read-only pages, which the system can read again */
 	bool keeps_memory;           /* small pieces come from a store of its own, faster by far, that gives nothing back to the
 	                              * system: for programs that make much and do not run for months */
 };

@@ -9,6 +9,8 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "script/bind.h"
 #include "script/files.h"
@@ -31,6 +33,18 @@ const struct asset *modules_asset(const struct host *h, const char *name)
 	if (h->asset_count == 0)
 		return NULL;
 	return bsearch(name, h->assets, h->asset_count, sizeof *h->assets, compare_asset);
+}
+
+void modules_let_go(const struct host *h)
+{
+	if (!h->assets_in_file || h->asset_count == 0)
+		return;
+	const struct asset *last = &h->assets[h->asset_count - 1]; /* they lie in the order of their names */
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t from = ((uintptr_t)h->assets[0].bytes + page - 1) / page * page;
+	uintptr_t to = ((uintptr_t)last->bytes + last->len) / page * page;
+	if (from < to)
+		madvise((void *)from, to - from, MADV_DONTNEED); /* refused: they stay, and nothing else is different */
 }
 
 /* --- finding --- */

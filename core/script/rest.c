@@ -5,10 +5,13 @@
  * last burst left (the texts of the policies at the start, a thousand decisions after a storm)
  * would stay until the next one. After a second without a task that ran, the collector is led
  * through two cycles (what died behind the first one's back goes in the second), one short step
- * per millisecond so that no turn of the loop is long, and then malloc gives its free pages back. */
+ * per millisecond so that no turn of the loop is long, then malloc gives its free pages back, and the texts of the modules,
+ * which were read once, leave memory. */
 #include "script/task.h"
 
 #include <malloc.h>
+
+#include "script/modules.h"
 
 #define QUIET_MS 1000
 #define STEP_MS 1
@@ -31,6 +34,7 @@ static void on_quiet(struct clock_timer *t)
 		return;
 	}
 	malloc_trim(0);
+	modules_let_go(h);
 }
 
 void host_rest_begin(struct host *h)

@@ -77,6 +77,7 @@ struct host {
 	char *lua_dir;
 	const struct asset *assets;
 	size_t asset_count;
+	bool assets_in_file;
 	struct host_task *current;              /* running now, or NULL */
 	struct host_rest rest;
 	struct child *children;                 /* running processes: bind_process.c */

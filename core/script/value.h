@@ -42,6 +42,11 @@ void value_mark_array(lua_State *L, int index);
 int value_is_array(lua_State *L, int index); /* marked */
 /* Deep equality of JSON values: numbers by value, [] is not {}. Raises beyond VALUE_DEPTH_MAX. */
 int value_equal(lua_State *L, int a, int b);
+/* Push a copy of a value: tables are new, arrays keep their mark, everything else is shared. Raises for what holds itself. */
+void value_copy(lua_State *L, int index);
+/* digest.masked(value, mask): an integer, the same within this process for values that are equal but for what the mask (names to
+ * true, "present" or a number) says. */
+int value_masked(lua_State *L);
 /* The shape of a table, without raising (3 free stack slots): how many of its keys are integers
  * and how many are text. 0 if there are others, or holes in the integers (they are not exactly
  * 1..n), or both kinds; *why then says what is wrong as an end of a sentence. */

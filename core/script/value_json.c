@@ -84,11 +84,18 @@ static int l_equal(lua_State *L)
 	return 1;
 }
 
+static int l_copy(lua_State *L)
+{
+	luaL_checkany(L, 1);
+	value_copy(L, 1);
+	return 1;
+}
+
 int value_open_json(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{"decode", l_decode}, {"encode", l_encode}, {"array", l_array},
-		{"is_array", l_is_array}, {"equal", l_equal}, {NULL, NULL},
+		{"is_array", l_is_array}, {"equal", l_equal}, {"copy", l_copy}, {NULL, NULL},
 	};
 	value_open(L);
 	luaL_newlib(L, functions);

@@ -323,6 +323,63 @@ void queue_done(struct queue *q, const char *key)
 		drop_if_idle(q, it);
 }
 
+static void tell_item(const struct item *it, void (*each)(void *arg, const struct queue_item *item), void *arg)
+{
+	struct queue_item told = {
+		.key = it->key,
+		.queued = it->queued,
+		.waiting = clock_is_armed(&it->timer),
+		.priority = it->priority,
+		.later_priority = it->later_priority,
+		.taken_priority = it->taken_priority,
+		.due_ms = it->timer.due_ms,
+		.failures = it->failures,
+	};
+	each(arg, &told);
+}
+
+void queue_each(const struct queue *q, void (*each)(void *arg, const struct queue_item *item), void *arg)
+{
+	const struct map_slot *slot;
+	for (size_t p = 0; p <= QUEUE_BACKGROUND; p++)
+		for (const struct item *it = q->lines[p].first; it != NULL; it = it->next)
+			tell_item(it, each, arg);
+	for (size_t i = 0; (slot = map_next(&q->items, &i)) != NULL;)
+		if (!((const struct item *)slot->value)->queued)
+			tell_item(slot->value, each, arg);
+}
+
+bool queue_clear(struct queue *q)
+{
+	const struct map_slot *slot;
+	if (q->in_work != 0)
+		return false;
+	for (size_t i = 0; (slot = map_next(&q->items, &i)) != NULL;) {
+		struct item *it = slot->value;
+		clock_disarm(q->clock, &it->timer);
+		free(it);
+	}
+	map_deinit(&q->items);
+	memset(q->lines, 0, sizeof q->lines);
+	q->depth = q->waiting = 0;
+	return true;
+}
+
+void queue_put(struct queue *q, const struct queue_item *item)
+{
+	uint64_t now = clock_now_ms(q->clock);
+	struct item *it = find_or_make(q, item->key);
+	it->failures = item->failures;
+	it->taken_priority = item->taken_priority;
+	if (item->queued && !it->queued)
+		enqueue(q, it, item->priority);
+	if (!item->waiting || clock_is_armed(&it->timer))
+		return;
+	q->waiting++;
+	it->later_priority = item->later_priority;
+	clock_arm(q->clock, &it->timer, item->due_ms > now ? item->due_ms - now : 0);
+}
+
 size_t queue_depth(const struct queue *q)
 {
 	return q->depth;

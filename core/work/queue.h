@@ -39,6 +39,20 @@ unsigned queue_failures(const struct queue *q, const char *key);
 const char *queue_take(struct queue *q);
 void queue_done(struct queue *q, const char *key);
 
+/* What is known of one key, for a checker that saves and restores a queue in which nothing is being worked on. */
+struct queue_item {
+	const char *key;
+	bool queued, waiting;              /* in line; wanted later, at due_ms of the clock */
+	enum queue_priority priority, later_priority, taken_priority;
+	uint64_t due_ms;
+	unsigned failures;
+};
+/* The keys in the order in which they would be handed out, then those that are not in line: calls `each` for every one. */
+void queue_each(const struct queue *q, void (*each)(void *arg, const struct queue_item *item), void *arg);
+/* Forget everything; only while nothing is being worked on (then true). queue_put back what queue_each told, in the same order. */
+bool queue_clear(struct queue *q);
+void queue_put(struct queue *q, const struct queue_item *item);
+
 size_t queue_depth(const struct queue *q);      /* ready, not taken */
 size_t queue_in_work(const struct queue *q);
 size_t queue_waiting(const struct queue *q);    /* delayed */

@@ -95,8 +95,8 @@ local function order(run)
     run.findings[#run.findings + 1] = { severity = "warning", check = "order", file = test.file, line = (test.failure or {}).line,
       text = ("%s: comes out differently when pairs goes the other way%s"):format(test.name, test.ok and "" or ": " .. test.failure.text) }
   end })
-  return true, differs == 0 and "no decision hangs on the order of pairs"
-    or ("%s on the order of pairs"):format(plural(differs, "test") .. " hang")
+  if differs == 0 then return true, "no decision hangs on the order of pairs" end
+  return true, differs == 1 and "1 test hangs on the order of pairs" or ("%d tests hang on the order of pairs"):format(differs)
 end
 
 local function states()

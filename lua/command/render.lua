@@ -77,6 +77,7 @@ local function identity(object, paths)
 end
 
 local function find_input(declaration, object, all)
+  if not declaration.kind then return { state = "unknown", reason = "NotAsked", message = "render asks nobody" } end
   local wanted, found = at(object, declaration.by), json.array {}
   for _, candidate in ipairs(all) do
     if candidate.kind == declaration.kind and wanted ~= nil and identity(candidate, declaration.match) == wanted then

@@ -242,23 +242,26 @@ local function listen_to_signals(state)
   end)
 end
 
--- Switched off: healthy, and saying so, until a signal ends it. No cluster and no policy is needed for that.
+-- Switched off: healthy, and saying so, until a signal ends it. No cluster and no policy is needed for that; but nobody may be asked
+-- to wait for our answers.
 local function idle(o, why)
   local state = { idle = why }
   open_servers(o, state)
   listen_to_signals(state)
   log.info("moonphase idles", { version = moonphase.version, why = why })
+  webhook.withdraw(o)
   loop.event():wait()
 end
 
 -- Edits are taken up from now on: the controller is ready.
-local function follow_edits(o, state, files)
+local function follow_edits(o, state)
   local c = state.controller
   local announce = require "reload.announce"
   local pod = not o.dry_run and announce.pod()
   local function count() c.metrics.writes:add(1, "Event") end
-  state.reload = reload.new { controller = c, dir = o.policies, settings_path = o.settings, files = files,
+  state.reload = reload.new { controller = c, dir = o.policies, settings_path = o.settings, files = state.files,
     on_verdict = pod and announce.new(c.cluster, state.cluster.namespace, pod, count) or nil }
+  state.files = nil -- 0.3 MB of text that is not needed again
   state.reload:start()
   if not o.shadow then return end
   state.shadow = require("shadow").new { controller = c, dir = o.shadow, settings_path = o.settings }
@@ -272,6 +275,17 @@ local function elected(o, cluster)
     address = webhook.own_address(o) }
 end
 
+-- The policies as the program's state begins with them; what cannot be used ends the program.
+local function load(o)
+  local generation, settings, files = policies.load(o.policies, o.settings)
+  if not generation then options.fail(1, settings) end
+  if o.shadow then
+    local found, trouble = policies.files(o.shadow)
+    if not found then options.fail(1, "--shadow: " .. trouble) end
+  end
+  return { generation = generation, settings = settings, files = files }
+end
+
 return options.main(function(words)
   local o = options.parse(words, SPEC)
   check_usage(o)
@@ -281,15 +295,9 @@ return options.main(function(words)
   for _, text in ipairs(odd) do log.warn(text, {}) end
   if off then return idle(o, off) end
   loop.sleep(0) -- loading everything in one turn would be a long one
-  local generation, settings, files = policies.load(o.policies, o.settings)
-  if not generation then options.fail(1, settings) end
-  if o.shadow then
-    local found, trouble = policies.files(o.shadow)
-    if not found then options.fail(1, "--shadow: " .. trouble) end
-  end
-  local declaration, why = contract.declaration(generation, "phdeployment")
+  local state = load(o)
+  local declaration, why = contract.declaration(state.generation, "phdeployment")
   if not declaration then options.fail(1, why) end
-  local state = { generation = generation, settings = settings }
   if not o.sandbox then state.cluster = open_cluster(o) end
   open_servers(o, state)
   if o.sandbox then -- after all that may be refused: it leaves a folder
@@ -301,19 +309,20 @@ return options.main(function(words)
   state.leader = elected(o, state.cluster)
   local recorded = o.record and require("record").wrap(state.cluster, o.record)
   state.controller = controller.new {
-    cluster = recorded or state.cluster, generation = generation, module = "phdeployment", declaration = declaration, settings = settings,
+    cluster = recorded or state.cluster, generation = state.generation, module = "phdeployment", declaration = declaration,
+    settings = state.settings,
     namespaces = not o.all_namespaces and (#o.namespace > 0 and o.namespace or { state.cluster.namespace }) or nil,
     catalog_namespace = state.cluster.namespace, dry_run = o.dry_run, resync_seconds = tonumber(o.resync_seconds),
     leader = state.leader,
   }
   log.info("moonphase runs", { catalogue = state.settings.catalogNamespace ~= "" and state.settings.catalogNamespace or state.cluster.namespace,
-    version = moonphase.version, policy = generation.digest,
+    version = moonphase.version, policy = state.generation.digest,
     namespaces = o.all_namespaces and "all" or table.concat(state.controller.namespaces, ",") })
   state.controller:run()
   local answers, odd_webhook = webhook.open(o, state.cluster, state.controller, state.leader)
   if odd_webhook then options.fail(1, "--webhook-addr: " .. odd_webhook) end
   state.webhook = answers
-  follow_edits(o, state, files)
+  follow_edits(o, state)
   local began, trouble = state.leader:begin()
   if not began then options.fail(1, "--leader-elect: " .. trouble) end
   loop.event():wait() -- until a signal ends the program

@@ -1,14 +1,15 @@
 -- A policy run with shapes in place of values: what each expression may be, from `seen` through facts to every row.
 --
 -- Files are run as `require` would, then decide with the shape of `seen`, then what nobody called, with parameters that may be
--- anything. Tables grow with all that is written to them, so everything is run until nothing grows any more; then once
--- more, and now what is read is told of. A function is run once for each list of shapes that it is given. What is not
--- understood is `any`, of which nothing is said: lint is to find mistakes, not to prove that there are none.
+-- anything. Tables grow with all that is written to them, so everything is run until nothing grows any more; what that last
+-- run found is told. A function is run once for each list of shapes that it is given. What is not understood is `any`, of
+-- which nothing is said: lint is to find mistakes, not to prove that there are none.
 --
 -- This file runs statements and functions; lint/eval.lua has the expressions, lint/words.lua what the host offers.
 
 local eval = require "lint.eval"
 local narrowing = require "lint.narrow"
+local predicates = require "lint.predicates"
 local schema = require "lint.schema"
 local values = require "lint.values"
 local walk = require "syntax.walk"
@@ -27,8 +28,7 @@ local PASSES_MOST, CALLS_DEEP, LISTS_MOST = 8, 80, 40
 
 -- severity: "error" | "warning"; check: which one it is, so that a comment can allow it.
 function Flow:report(check, severity, node, text, ...)
-  if not self.reporting then return end
-  self.found { check = check, severity = severity, file = self.file, line = node.line,
+  self.findings[#self.findings + 1] = { check = check, severity = severity, file = self.file, line = node.line,
     text = select("#", ...) > 0 and text:format(...) or text }
 end
 
@@ -300,7 +300,8 @@ local function declared_kind(shape)
     kind.keep = {}
     for i, item in ipairs(values.strip(keep).items) do kind.keep[i] = values.literal(item) end
   end
-  return kind.api_version and kind.kind and kind or nil
+  local is_asked = not kind.kind and values.field(shape, "http") -- an input of no kind, asked by HTTP
+  return (is_asked or kind.api_version and kind.kind) and kind or nil
 end
 
 local function declared_kinds(shape)
@@ -321,12 +322,14 @@ function Flow:declaration()
 end
 
 local function everything(self)
-  self.memo, self.loaded, self.depth = {}, {}, 0
+  self.memo, self.loaded, self.invariants, self.depth = {}, {}, {}, 0
   for _, name in ipairs(self.module_names) do self:module(name) end
   self.declared = self:declaration()
   if self.declared then
     self.seen_shape = self.seen_shape or schema.new(self.known):seen(self.declared, self.known.settings or {})
     self:call_function(self.declared.decide, { self.seen_shape })
+    self.view_shape = self.view_shape or schema.new(self.known):view(self.declared)
+    predicates.try_invariants(self, self.view_shape)
   end
   for _, func in ipairs(self.functions) do
     if not self.memo[func] and func.shape then
@@ -344,7 +347,7 @@ end
 -- often; broken = files that are no Lua}.
 function M.new(trees, known, options)
   values.reset()
-  local self = setmetatable({ trees = trees, known = known, found = options.found, pause = options.pause, reporting = false,
+  local self = setmetatable({ trees = trees, known = known, found = options.found, pause = options.pause, findings = {},
     by_module = {}, module_names = {}, broken = {}, functions = {}, tables = {}, depth = 0 }, Flow)
   for _, file in ipairs(options.broken or {}) do self.broken[module_of(file)] = true end
   for file, tree in pairs(trees) do
@@ -352,6 +355,7 @@ function M.new(trees, known, options)
     self.by_module[name] = file
     self.module_names[#self.module_names + 1] = name
     tree.file = file
+    self.pause()
     for _, func in ipairs(walk.all(tree, "function")) do
       func.file = file
       if func ~= tree then self.functions[#self.functions + 1] = func end
@@ -366,13 +370,11 @@ end
 -- Run until nothing grows, then tell.
 function Flow:run()
   for _ = 1, PASSES_MOST do
-    self.changed = false
+    self.changed, self.findings = false, {}
     everything(self)
     if not self.changed then break end
   end
-  self.reporting = true
-  everything(self)
-  self.reporting = false
+  for _, finding in ipairs(self.findings) do self.found(finding) end
 end
 
 return M

@@ -262,6 +262,48 @@ local function phases_methods(builtin, of)
   end) }
 end
 
+-- ---------------------------------------------------------------- invariants
+
+local INVARIANT_KEYS = { "name", "when", "given", "holds", "text" }
+local TIMES = { "always", "step", "settled" }
+
+local function check_invariant(self, node, row)
+  for _, key in ipairs(values.sorted(row.fields)) do
+    if not contains(INVARIANT_KEYS, key) then
+      self:report("rows", "error", node, "an invariant knows no `%s`%s", key, show.suggestion(key, INVARIANT_KEYS))
+    end
+  end
+  local when = row.fields.when and values.literal(values.strip(row.fields.when))
+  if when and not contains(TIMES, when) then
+    self:report("rows", "error", node, "an invariant is tried always, at each step, or settled, never %q%s", when, show.suggestion(when, TIMES))
+  end
+end
+
+-- What invariants {} gives; its rows are tried when the shape of a view is known (M.try_invariants).
+local function invariants(builtin)
+  return builtin(function(self, args, node)
+    node.made = node.made or { file = self.file, node = node }
+    node.made.given = args[1] or ANY
+    self.invariants[node] = node.made
+    for _, row in pairs(rows_of(node.made.given)) do at_row(self, node.made, row, function(at) check_invariant(self, at, row) end) end
+    return { values.table { name = "invariants", fields = { rows = node.made.given, check = builtin(function() return { ANY } end) } } }
+  end)
+end
+
+-- Every row of every such table with the shape of a view.
+function M.try_invariants(self, view)
+  for node, of in pairs(self.invariants) do
+    for _, row in pairs(rows_of(of.given)) do
+      at_row(self, of, row, function()
+        local st = { vars = {}, known = {}, made = {} }
+        called(self, row.fields.given, view, node, st)
+        local given = row.fields.given and values.strip(row.fields.given)
+        called(self, row.fields.holds, view, node, st, given and given.is == "function" and narrowing.when_true(given.node) or {})
+      end)
+    end
+  end
+end
+
 -- The words, as shapes by name. `builtin(call)` makes one.
 function M.words(builtin)
   local all = {}
@@ -271,6 +313,7 @@ function M.words(builtin)
   all.always.word = "always"
   all.rules = of_rows(builtin, "rules", rules_methods)
   all.phases = of_rows(builtin, "phases", phases_methods)
+  all.invariants = invariants(builtin)
   all.controller = builtin(function(_, args) return { args[1] or ANY } end)
   return all
 end

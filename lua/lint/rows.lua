@@ -243,9 +243,10 @@ end
 -- ---------------------------------------------------------------- all
 
 -- What is read somewhere: names behind dots, and texts (but for the keys and values of rows themselves).
-local function words_read(trees)
+local function words_read(trees, pause)
   local read, said = {}, {}
   for _, tree in pairs(trees) do
+    pause()
     local skip = {}
     walk.visit(tree, function(node)
       if node.is == "call" and node.of.is == "name" and (node.of.name == "rules" or node.of.name == "phases") then
@@ -261,10 +262,11 @@ local function words_read(trees)
   return read, said
 end
 
--- tables: what a flow met (lint/predicates.lua).
-function M.check(tables, trees, found)
-  local read, said = words_read(trees)
+-- tables: what a flow met (lint/predicates.lua); pause: called often.
+function M.check(tables, trees, found, pause)
+  local read, said = words_read(trees, pause)
   for _, of in ipairs(tables) do
+    pause()
     local function report(severity, row, text)
       found { check = "rows", severity = severity, file = of.file, line = line_of(row, of), text = text }
     end

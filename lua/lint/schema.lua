@@ -163,7 +163,10 @@ end
 local STATES = values.one_of({ found = true, missing = true, unknown = true, ambiguous = true }, true)
 
 local function input(self, kind, where)
-  return fields { state = STATES, object = values.maybe(self:object(kind, where), "it is there only when it was found"),
+  local object = kind.kind and self:object(kind, where) or values.ANY
+  return fields { state = STATES, object = values.maybe(object, "it is there only when it was found"),
+    reason = values.maybe(values.STRING, "it is there only when the source does not answer"),
+    message = values.maybe(values.STRING, "it is there only when the source does not answer"),
     objects = values.maybe(values.list(values.STRING), "it is there only when it is ambiguous"),
     age = values.maybe(values.NUMBER, "it is there only when it was found before") }
 end
@@ -195,6 +198,33 @@ function M:seen(declared, settings)
   local shape = fields(seen)
   shape.name = "seen"
   return shape
+end
+
+-- ---------------------------------------------------------------- a view of `moonphase check`
+
+local function whole(self, kind, where)
+  return self:object({ api_version = kind.api_version, kind = kind.kind, keep = "whole" }, where)
+end
+
+-- What a row of invariants.lua is given (lua/types/policy.lua, View).
+function M:view(declared)
+  local object = whole(self, declared.kind, "kind")
+  local status, pods = values.field(object, "status"), declared.watches and declared.watches.pods
+  local children = {}
+  for name, kind in pairs(declared.children or {}) do
+    children[kind.kind] = values.maybe(whole(self, kind, "children." .. name), "it may not be there")
+  end
+  local function moment(more)
+    more.object, more.status = values.maybe(object, "it may be gone"), status and values.strip(status) or values.ANY
+    more.phase = values.maybe(values.STRING, "there may be no status yet")
+    more.children, more.pods = fields(children), values.list(pods and whole(self, pods, "watches.pods") or values.ANY)
+    local shape = fields(more)
+    shape.name = "the view"
+    return shape
+  end
+  return moment { previous = values.maybe(moment {}, "nothing is before the first view"), wants = values.NUMBER, image = values.STRING,
+    current = values.BOOLEAN, settled = values.BOOLEAN, faults = values.NUMBER, scene = values.ANY,
+    writes = values.list(fields { verb = values.STRING, kind = values.STRING, name = values.STRING }) }
 end
 
 return M

@@ -56,7 +56,7 @@ local LIBRARIES = {
   math = { type = { "text?" }, tointeger = { "number?" } },
   utf8 = { char = { "text" }, codepoint = { "number", more = "number" }, len = { "number?", more = "any" }, offset = { "number?" },
     codes = { "any" } },
-  json = { encode = { "text" }, decode = { "any", "text?" }, is_array = { "boolean" }, equal = { "boolean" } },
+  json = { encode = { "text" }, decode = { "any", "text?" }, is_array = { "boolean" }, equal = { "boolean" }, copy = { "any", needs = 1 } },
   quantity = { compare = { "number", "text?" }, add = { "text", "text?" }, sub = { "text", "text?" }, milli = { "number?", "text?" },
     units = { "number?", "text?" } },
   digest = { sha256 = { "text", needs = 1 }, htpasswd = { "text", needs = 2 } },

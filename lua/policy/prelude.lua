@@ -1,6 +1,7 @@
 -- The words that policies may use without asking for them: the globals of a policy state beside Lua's own
 -- pure libraries, json, quantity, digest and base64. Everything here is a function of its arguments.
 
+local invariants = require "moonphase.invariants"
 local predicates = require "moonphase.predicates"
 local rules = require "moonphase.rules"
 
@@ -20,8 +21,9 @@ local function controller(declaration)
   if type(declaration.decide) ~= "function" then error("the controller has no function `decide`", 2) end
   for _, group in ipairs { "children", "watches", "inputs" } do
     for name, kind in pairs(declaration[group] or {}) do
-      kind_is_said(group .. "." .. name, kind)
-      if group == "inputs" and (type(kind.by) ~= "string" or type(kind.match) ~= "table") then
+      local is_asked = group == "inputs" and type(kind) == "table" and kind.http ~= nil and kind.kind == nil -- of no kind: by HTTP alone
+      if not is_asked then kind_is_said(group .. "." .. name, kind) end
+      if group == "inputs" and (type(kind.by) ~= "string" or (type(kind.match) ~= "table" and not is_asked)) then
         error(("the controller's inputs.%s must say `by` (a path in the object) and `match` (paths in the input)"):format(name), 2)
       end
     end
@@ -33,6 +35,7 @@ return {
   controller = controller,
   rules = rules.rules,
   phases = rules.phases,
+  invariants = invariants.invariants,
   always = predicates.always,
   fact = predicates.fact,
   setting = predicates.setting,

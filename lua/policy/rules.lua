@@ -89,11 +89,48 @@ local function try(row, s)
   }
 end
 
+-- ---------------------------------------------------------------- for explain (seen.trace)
+
+local SAW_MOST, SAW_BYTES, SAW_DEEP = 12, 120, 4
+
+-- Whether what stands under this name may be shown to anybody.
+local function is_private(name)
+  local lower = type(name) == "string" and name:lower() or ""
+  return lower:find("token") or lower:find("secret") or lower:find("password")
+end
+
+-- A table that reads as `map` does, and notes in `saw` which plain values were read of it, by their path. What is in
+-- lists (pods, environment, clients) is not noted.
+local function watched(map, path, saw, depth)
+  return setmetatable({}, { __index = function(_, name)
+    local value = map[name]
+    if type(name) ~= "string" or is_private(name) then return value end
+    local at = path == "" and name or path .. "." .. name
+    if type(value) == "table" and not json.is_array(value) and value[1] == nil and depth < SAW_DEEP then
+      return watched(value, at, saw, depth + 1)
+    elseif type(value) ~= "table" and type(value) ~= "function" and saw[at] == nil and saw.count < SAW_MOST then
+      saw.count = saw.count + 1
+      if type(value) == "string" and #value > SAW_BYTES then value = text.bounded(value, SAW_BYTES) end
+      saw[at] = value == nil and "nothing" or value
+    end
+    return map[name]
+  end, __len = function() return #map end, __pairs = function() return pairs(map) end })
+end
+
+-- What a row looked at: it is asked once more, for nothing but this, and only when all is asked for (seen.trace is "all").
+local function saw_of(row, s)
+  if s.seen.trace ~= "all" then return nil end
+  local saw = { count = 0 }
+  pcall(row.when, watched(s, "", saw, 1))
+  saw.count = nil
+  return next(saw) ~= nil and saw or nil
+end
+
 -- What `explain` tells of a row; made only when somebody asks (seen.trace).
-local function record_of(row, result)
-  if not result then return { row = row.name, held = false } end
+local function record_of(row, result, s)
+  if not result then return { row = row.name, held = false, saw = saw_of(row, s) } end
   return { row = row.name, held = true, evidence = result.evidence, grace = result.grace, remaining = result.remaining,
-    waiting = result.waiting }
+    waiting = result.waiting, message = result.message, saw = saw_of(row, s) }
 end
 
 -- Try every row. Returns {failure = the first that holds past its grace (or nil), held = all that hold,
@@ -102,7 +139,7 @@ local function judge(self, s)
   local verdict = { held = {}, by_condition = {}, trace = s.seen.trace and {} or nil }
   for i, row in ipairs(self.rows) do
     local result = try(row, s)
-    if verdict.trace then verdict.trace[i] = record_of(row, result) end
+    if verdict.trace then verdict.trace[i] = record_of(row, result, s) end
     if result then
       if listener then listener(self, i) end
       verdict.held[#verdict.held + 1] = result
@@ -145,7 +182,10 @@ local function judge_phase(self, s)
   local trace = s.seen.trace and {} or nil
   for i, row in ipairs(self.rows) do
     local evidence = evidence_of(row, s)
-    if trace then trace[i] = { row = type(row.reason) == "string" and row.reason or row[1], phase = row[1], held = evidence ~= nil } end
+    if trace then
+      trace[i] = { row = type(row.reason) == "string" and row.reason or row[1], phase = row[1], held = evidence ~= nil,
+        evidence = evidence, saw = saw_of(row, s) }
+    end
     if evidence then
       if listener then listener(self, i) end
       local message = type(row.message) == "function" and row.message(s) or row.message

@@ -12,12 +12,7 @@ local M = {}
 
 local DECIDES = "phdeployment"
 
-local function copy(value)
-  if type(value) ~= "table" then return value end
-  local new = {}
-  for k, v in pairs(value) do new[k] = copy(v) end
-  return json.is_array(value) and json.array(new) or new
-end
+local copy = json.copy
 
 local function show(value)
   if value == nil or value == json.null then return "nothing" end
@@ -32,7 +27,11 @@ local function is_list(value)
   return type(value) == "table" and (json.is_array(value) or value[1] ~= nil)
 end
 
--- The key at which a step finds something in a table; nil and why not.
+local function past_end(step, list)
+  return ("names element [%d] of %d; [0] is the first"):format(step.index, #list)
+end
+
+-- The key at which a step finds something in a table, or puts something (a list grows at its end); nil and why not.
 local function key_of(value, step)
   if type(value) ~= "table" then return nil, "leads through " .. show(value) .. ", which has no parts" end
   if step.key then
@@ -40,7 +39,7 @@ local function key_of(value, step)
     return step.key
   end
   if step.index then
-    if step.index > #value then return nil, ("names element [%d] of %d; [0] is the first"):format(step.index, #value) end
+    if step.index > #value then return nil, past_end(step, value) end
     return step.index + 1
   end
   if not is_list(value) then return step.name end
@@ -103,6 +102,7 @@ local function all_at(value, steps, from, found)
     end
     local key, why = key_of(value, steps[i])
     if key == nil then return nil, why end
+    if steps[i].index and key > #value then return nil, past_end(steps[i], value) end
     value = value[key]
   end
   found[#found + 1] = { value = value }

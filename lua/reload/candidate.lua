@@ -91,7 +91,7 @@ end
 local function sync(c)
   local set = watches.start(c.world, c.declaration, c.settings, c.world.set)
   c.set = set
-  if #set.new == 0 then return true, "no new" end
+  if #set.new == 0 and not set.asks_anew then return true, "no new" end
   local trouble = access.trouble(c.world.cluster, set.new)
   if trouble then return nil, { text = trouble } end
   local deadline = loop.now() + SYNC_SECONDS

@@ -55,12 +55,19 @@ end
 -- ---- mutating
 
 -- The object after a response, as its kind has it. -> object | nil, failure
-local function changed(review, kind, response)
-  local sent = call.as(kind, review.object)
+local function changed(self, review, kind, response)
+  local subresource = review.options and review.options.subresource
+  local sent = call.as(kind, review.object, subresource)
   local object, failure = call.patched(response, sent)
   if not object then return nil, failure end
   if object == sent then return review.object end
-  local clean, why = common.clean(review.kind, call.as(review.kind, object))
+  local clean, why
+  if review.decode then
+    clean, why = review.decode(self.world, object)
+    why = why and why.message
+  else
+    clean, why = common.clean(review.kind, call.as(review.kind, object))
+  end
   if not clean then return nil, errors.internal(why) end
   return clean
 end
@@ -77,7 +84,7 @@ local function pass(self, webhooks, review, wanted)
       if refused then return nil, refused end
       local object = review.object
       if response and object then
-        object, failure = changed(review, kind, response)
+        object, failure = changed(self, review, kind, response)
         if not object then return nil, failure end
       end
       if object and object ~= review.object and not json.equal(object, review.object) then
@@ -91,7 +98,8 @@ local function pass(self, webhooks, review, wanted)
   return again
 end
 
--- (may wait) review: { operation, kind, namespace, name, object, old, options } -> object | nil, failure
+-- (may wait) review: { operation, kind, namespace, name, object, old, options, decode (what reads a changed object, if it is not one of
+-- the kind: a Scale) } -> object | nil, failure
 function M:mutate(review)
   if self.world:count(MUTATING) == 0 then return review.object end
   local webhooks = webhooks_of(self.world, MUTATING)

@@ -94,6 +94,16 @@ local function shared(set)
   return known
 end
 
+-- Whether the manager at `place` has all of these fields already, and nobody else any of them: the usual update of a status.
+local function is_only_its(list, place, changed)
+  local own = list[place].fieldsV1
+  if fieldset.union(own, changed) ~= own then return false end
+  for i, entry in ipairs(list) do
+    if i ~= place and fieldset.difference(entry.fieldsV1, changed) ~= entry.fieldsV1 then return false end
+  end
+  return true
+end
+
 -- The entries after an update of live to new, neither with managedFields. Raises { text= } for lists with a key twice.
 local function updated(list, live, new, manager, operation, atom, api_version, time, as_is)
   local place = entries.find(list, manager, operation, api_version)
@@ -101,6 +111,7 @@ local function updated(list, live, new, manager, operation, atom, api_version, t
   if not as_is then bring_up_to_date(list, live, atom) end
   local changed, removed = compare.compare(live, new, atom)
   if next(changed) == nil and next(removed) == nil then return list end
+  if former and next(removed) == nil and is_only_its(list, place, changed) then return list end
   take(list, changed, removed)
   if next(changed) == nil then return list end
   local own = unmanaged(changed)

@@ -42,7 +42,7 @@ local function push(self, stream)
     return false
   end
   if #lines == 0 then return true end
-  local text = table.concat(lines)
+  local text = lines[2] and table.concat(lines) or lines[1]
   if self.owner.trace then self.owner:note("events", stream.path, (text:gsub("\n$", ""))) end
   if not writer:write(text) then return false end
   if stream.watch.closed then writer:finish() end -- an ERROR event was the last

@@ -43,6 +43,10 @@ function loop.watch_path(path, fn) end
 local virtual = {}
 ---Start fn(...) in it, when it is next run. @return task
 function virtual:spawn(fn, ...) end
+---fn(...) at once, as if it ran in there, but not as a task: what waits raises.
+function virtual:call(fn, ...) end
+---The wall clock stands at `wall_ms`, earlier or later, and the other clock with it; only while no timer is armed.
+function virtual:rewind(wall_ms) end
 ---Do what can be done at this instant, at most `most` steps: turns of the loop, and deliveries of the network when no task can
 ---go on. @return integer, boolean steps done, and whether nothing is left
 function virtual:settle(most) end
@@ -99,6 +103,8 @@ function json.array(t) end
 function json.is_array(t) end
 ---Deep equality of JSON values (integers and floats by value).
 function json.equal(a, b) end
+---A value with tables of its own, all the way down; arrays stay arrays. Raises for what holds itself.
+function json.copy(value) end
 
 ---@class yaml
 yaml = {}
@@ -154,6 +160,9 @@ digest = {}
 function digest.sha256(text) end
 ---A 64-bit hash of the value's JSON, as an integer: the same within this process for equal values.
 function digest.quick(value) end
+---The same of a value in which some names do not count, wherever they stand: mask[name] is true (as if it were not there), "present"
+---(whatever its value is) or a whole number (what is larger counts as that). @return integer
+function digest.masked(value, mask) end
 
 ---@class fs
 fs = {}
@@ -229,7 +238,8 @@ function child:output() end
 
 ---@class http
 http = {}
----(waits) {method=, url=, headers={"Name: value"}, body=, timeout=seconds, unix=path, insecure=, ca=PEM, server_name=who
+---(waits) {method=, url=, headers={"Name: value"}, body=, timeout=seconds, most=bytes of the answer (64 MiB), unix=path, insecure=, ca=PEM,
+---server_name=who
 ---the certificate must be of, in place of the host of the URL, cert=, key=PEM: whom we show ourselves as}
 --- -> {status=, body=, content_type=} | nil, text, kind of failure ("timeout", "io", "invalid" ...)
 function http.request(options) end
@@ -290,6 +300,24 @@ function kube.open(options) end
 function kube.compare_versions(a, b) end
 ---Percent-escape a path segment.
 function kube.escape(text) end
+---A cache without a watch, which its owner feeds: {name=, keep=, drop=, indexes=, revisions=, on_change=}, as of cluster:watch. It has all
+---methods of a watch, and the six of `fed_cache`.
+---@return fed_cache
+function kube.cache(options) end
+
+---@class fed_cache: watch
+local fed_cache = {}
+---What a watch would bring, as JSON text. true | nil, text
+function fed_cache:put(text) end
+function fed_cache:remove(text) end
+---A whole list: what it does not hold is gone. true | nil, text
+function fed_cache:list(texts, version) end
+---The resourceVersion up to which everything was put in; sets it first if one is given. @return string
+function fed_cache:position(version) end
+---All that it holds, as a value for restore: the same one as long as nothing changed.
+function fed_cache:save() end
+---Hold what it held then; nobody is told.
+function fed_cache:restore(saved) end
 
 ---@class writer
 local writer = {}
@@ -384,6 +412,11 @@ function queue:retry(key) end                  -- -> delay in seconds
 function queue:forget(key) end
 function queue:failures(key) end
 function queue:take() end                      -- (waits, always) the next key; nil after :stop
+function queue:try_take() end                  -- the next key, or nil; never waits
+---What it holds, as a value for restore: an array of {key, queued, background, later_background, taken_background, failures, due_ms}. Only
+---while nothing is being worked on.
+function queue:save() end
+function queue:restore(saved) end
 function queue:done(key) end
 function queue:depth() end                     -- ready, in_work, waiting
 function queue:stop() end

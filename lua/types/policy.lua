@@ -16,7 +16,8 @@
 ---@field settings Settings      settings.yaml with the administrator's file over it
 ---@field ahead integer|nil      how many running objects of its group come before it; only where an input has a `limit`
 ---@field status_only boolean|nil children were just written and only the status is asked for: children, prune and replace may be left out
----@field trace boolean|nil      somebody asks why: say in decision.trace which rows were tried, which held, with what evidence
+---@field trace boolean|"all"|nil somebody asks why: say in decision.trace which rows were tried, which held, with what evidence ("all": and
+---                              what each looked at)
 ---@field now integer            seconds since 1970
 ---@field policy {digest: string}
 
@@ -36,7 +37,9 @@
 ---@field state "found"|"missing"|"unknown"|"ambiguous"
 ---@field object table|nil       found; or the last one known when unknown
 ---@field objects string[]|nil   ambiguous: the names
----@field age integer|nil        seconds since it was last known
+---@field age integer|nil        seconds since it was last known, when that is longer ago than its time to live
+---@field reason string|nil      why it is not known now, in one word: "Asking" (no answer yet), "Timeout", "Unreachable", "HttpStatus" ...
+---@field message string|nil     the same for people: "it does not answer within 10 seconds"
 
 ---@class GroupInput: Input
 ---@field object PhGroup|nil
@@ -112,6 +115,32 @@ function base64.encode(text) end
 ---@field by string              path in the object whose value is looked for: "spec.groupId"
 ---@field match string[]         paths in the input; the first that is there is its identity: {"spec.id", "metadata.name"}
 ---@field limit string|nil       path in the input of how many objects that name it may run ("spec.maxDeployments"): then seen.ahead is there
+---@field http HttpSource|nil    asked by HTTP in place of the kind, where the settings name a server; or always, when no kind is declared
+
+---@class HttpSource             what is asked, and what an answer means; {spec.x} and {metadata.x} in url and body are fields of the object
+---@field server string|nil      path of a setting with {endpoint, tokenFile, tokenSecret, caFile, timeoutSeconds, ttlSeconds}: "source.graphql"
+---@field url string|nil         absent: "{endpoint}" of the server. Fields may stand behind the host, and are escaped
+---@field method "GET"|"POST"|nil absent: POST with a body, else GET
+---@field headers string[]|nil   "Name: value"
+---@field body table|string|nil  a table is sent as JSON, its texts filled
+---@field status integer[]|nil   HTTP statuses that are answers; absent: 200. Any other is "not known now"
+---@field keep string[]|nil      paths of the answer that are kept; absent: all
+---@field map string|nil         "file.function" of the policies, called with Asked; absent: the answer is the object, and 404 (if `status` has
+---                              it) means that there is none
+---@field ttl number|nil         seconds for which an answer is good; absent: the server's ttlSeconds, else 60
+---@field timeout number|nil     seconds that one may take; absent: the server's timeoutSeconds, else 10
+
+---@class Asked                  what the mapping of an HttpSource is called with; it returns an Answer
+---@field answer any             the JSON that came
+---@field status integer         the HTTP status
+---@field wanted string|nil      the object's value at `by`
+---@field settings Settings
+
+---@class Answer
+---@field state "found"|"missing"|"unknown"
+---@field object table|nil       found: in the shape that an object of the kind has
+---@field reason string|nil      unknown: in one word
+---@field message string|nil     unknown: for people; it must not change from try to try
 
 -- ---------------------------------------------------------------- tables of rows (lua/policy/rules.lua)
 
@@ -165,10 +194,43 @@ local Phases = {}
 ---@param s table @return {phase: string, reason: string, message: string, row: integer}, table|nil
 function Phases:judge(s) end
 
+---@class Invariant              a row of invariants.lua: what must be so in every state that `moonphase check` reaches
+---@field name string
+---@field when "always"|"step"|"settled"                in each state; compared with the one before it (v.previous); once nothing goes on
+---@field given (fun(v: View): any)|nil                 the row is about views for which this holds; absent: about all
+---@field holds fun(v: View): any, table|nil            what must be so. Behind nil or false: evidence, whose fields the text may name
+---@field text string            what people read when it is not so; {names} are taken from the evidence, then from the view
+
+---@class Moment
+---@field object PhDeployment|nil as the API server has it; nil when it is gone
+---@field status PhDeploymentStatus                     empty while there is none
+---@field phase string|nil
+---@field children {Deployment: Deployment|nil, Service: Service|nil, Ingress: Ingress|nil, Secret: Secret|nil, HTTPRoute: table|nil}
+---@field pods Pod[]
+
+---@class View: Moment           one moment of the small world of `moonphase check`
+---@field previous Moment|nil    the moment before; nil at the begin
+---@field wants integer          how many replicas the spec asks for; 0 when it is stopped
+---@field image string           the model's image that the spec asks for
+---@field current boolean        there is a status, and it tells of the present spec
+---@field settled boolean        faults have stopped and nothing goes on any more
+---@field faults integer         how many faults there were so far
+---@field scene table            what is wrong with the world (lua/check/scene.lua)
+---@field writes {verb: string, kind: string, name: string}[]  of the operator, since the moment before
+
+---@class Invariants
+---@field rows Invariant[]
+local Invariants = {}
+---The first row that does not hold: its name, its text and the evidence. nil: all do.
+---@param v View @return {name: string, text: string, evidence: table}|nil
+function Invariants.check(v) end
+
 ---An ordered table of failure rules: the first row that holds is the reason. @param rows Rule[] @return Rules
 function rules(rows) end
 ---The phases: the first row that holds is the phase. @param rows PhaseRow[] @return Phases
 function phases(rows) end
+---What must be so in every state that `moonphase check` reaches. @param rows Invariant[] @return Invariants
+function invariants(rows) end
 ---What phdeployment.lua returns, checked. @param declaration Controller @return Controller
 function controller(declaration) end
 

@@ -22,6 +22,7 @@
 ---@field rollout SettingsRollout
 ---@field route string How requests come in: Ingress, HTTPRoute (Gateway API), or none (only the Service; status.endpoint is then its address).
 ---@field securityContext SettingsSecurityContext For clusters that ask it of pods (Pod Security "restricted"): given to every pod and to every container as it stands. The engine's container has runAsUser 8888 ...
+---@field source SettingsSource
 
 ---@class SettingsCrash
 ---@field bytes integer
@@ -143,3 +144,18 @@
 ---@class SettingsSecurityContext
 ---@field container table
 ---@field pod table
+
+---@class SettingsSource
+---@field graphql SettingsSourceGraphql PrimeHub's GraphQL server, as https://primehub.example/api/graphql: then groups and instance types are asked there (primehub.lua) and PhGroup and InstanceType ...
+
+---@class SettingsSourceGraphql
+---@field caFile string Who signed the server's certificate, as a PEM file; empty: the authorities that the system trusts.
+---@field endpoint string Empty: PhGroup and InstanceType objects.
+---@field timeoutSeconds integer How long one answer may take, and for how long it is good before it is asked for again.
+---@field tokenFile string Its bearer token: a file, or a key of a Secret in the operator's namespace. Both are read again as they are rotated.
+---@field tokenSecret SettingsSourceGraphqlTokenSecret
+---@field ttlSeconds integer
+
+---@class SettingsSourceGraphqlTokenSecret
+---@field key string
+---@field name string

@@ -18,10 +18,13 @@ M.RESERVATIONS_OF_SOURCE = 1000
 M.RESERVATIONS = 20000
 
 -- options: {pods, groups, book, label, rule = function(name, argument) -> answer | nil, text, serves = function(namespace),
--- settings = function(), authenticates = bool, refused = function(review, label, uses)}
+-- settings = function(), authenticates = bool, owner = function(review) -> key of the deployment that the pod is of, or nil,
+-- about = function(key, label) -> order.lua's, judged = function(key, label, uses, is_refused)}
 function M.new(options)
   local self = setmetatable({ fence_until = nil, leading = false, closing = false }, M)
-  for _, name in ipairs { "pods", "groups", "book", "rule", "serves", "settings", "authenticates", "refused", "label" } do self[name] = options[name] end
+  for _, name in ipairs { "pods", "groups", "book", "rule", "serves", "settings", "authenticates", "owner", "about", "judged", "label" } do
+    self[name] = options[name]
+  end
   return self
 end
 
@@ -49,7 +52,9 @@ end
 function M:not_ready()
   if self.closing then return "moonphase is stopping: try again" end
   if not self.leading then return "this moonphase does not lead: try again" end
-  if not self.pods:is_complete() or not self.groups:synced() then return "moonphase has just started and does not know all pods yet: try again" end
+  if not self.pods:is_complete() or not self.groups:synced() then
+    return "moonphase has just started and does not know all pods yet: try again"
+  end
   if self:fenced() then return "moonphase took over a moment ago and does not know yet what was admitted before: try again" end
 end
 
@@ -64,19 +69,26 @@ local function may_reserve(self, source)
   return self.authenticates or self.book:held_by(source) < M.RESERVATIONS_OF_SOURCE
 end
 
+-- The rule's question about a pod of `owner` in a group.
+local function question(self, r, label, owner)
+  local asked = { pod = r.pod, group = self.groups:find(label), used = self.book:used(label, r.pod_uid), settings = self.settings() }
+  for name, value in pairs(self.about(owner, label) or {}) do asked[name] = value end
+  return asked
+end
+
 -- The rule's word, and the reservation. nil: allowed.
 local function decide(self, r, label, source)
-  local group = self.groups:find(label)
-  local answer, why = self.rule("admit", { pod = r.pod, group = group, used = self.book:used(label, r.pod_uid), settings = self.settings() })
+  local owner = self.owner(r)
+  local answer, why = self.rule("admit", question(self, r, label, owner))
   if not answer then return refuse(500, "quota.lua failed, so nothing is admitted: %s", why) end
   if type(answer.uses) ~= "table" then return refuse(500, "quota.lua answered without `uses`, so nothing is admitted") end
+  if owner and not r.dry_run then self.judged(owner, label, answer.uses, answer.refused ~= nil) end
   if answer.refused then
-    self.refused(r, label, answer.uses)
     return { code = math.type(answer.code) == "integer" and answer.code or 403, message = tostring(answer.message) }
   end
   if r.dry_run then return nil end
   if not may_reserve(self, source) then return refuse(429, "moonphase has admitted too many pods that were never created: try again") end
-  self.book:reserve(r.pod_uid, label, answer.uses, source)
+  self.book:reserve(r.pod_uid, label, answer.uses, source, owner)
   return nil
 end
 

@@ -31,9 +31,10 @@ local function make(names, now, life)
 end
 
 -- The certificates of a PEM text, as texts.
+local ONE = ("%s.-%s\n?"):format(("-----BEGIN CERTIFICATE-----"):gsub("%-", "%%-"), ("-----END CERTIFICATE-----"):gsub("%-", "%%-"))
 local function each(pem)
   local list = {}
-  for one in (pem or ""):gmatch("%-%-%-%-%-BEGIN CERTIFICATE%-%-%-%-%-.-%-%-%-%-%-END CERTIFICATE%-%-%-%-%-\n?") do list[#list + 1] = one end
+  for one in (pem or ""):gmatch(ONE) do list[#list + 1] = one end
   return list
 end
 
@@ -75,7 +76,8 @@ function M.plan(data, now, names, life, settle, registered_for)
   local new = make(names, now, life)
   local current = {}
   for _, authority in ipairs(each(data["ca.crt"])) do -- only the one that stands for what is shown now
-    if certificate.check { cert = data["tls.crt"], key = data["tls.key"], authorities = authority, now = now } then current[1] = authority end
+    local stands = certificate.check { cert = data["tls.crt"], key = data["tls.key"], authorities = authority, now = now }
+    if stands then current[1] = authority end
   end
   return { ["tls.crt"] = data["tls.crt"], ["tls.key"] = data["tls.key"], ["next.crt"] = new.cert, ["next.key"] = new.key,
     ["ca.crt"] = new.authority .. (current[1] or "") }, "next"
@@ -83,13 +85,18 @@ end
 
 -- ---------------------------------------------------------------- in a Secret
 
+local function expiry()
+  return metrics.gauge("moonphase_webhook_certificate_expiry_seconds", "When the webhook's certificate ends, in seconds since 1970", {})
+end
+
 -- options: {cluster, namespace, secret, names, life, settle, on_change = function()}
 function M.in_secret(options)
   local self = setmetatable({ cluster = options.cluster, namespace = options.namespace, name = options.secret, names = options.names,
     life = options.life or M.LIFE_SECONDS, settle = options.settle or M.SETTLE_SECONDS,
-    expiry = metrics.gauge("moonphase_webhook_certificate_expiry_seconds", "When the webhook's certificate ends, in seconds since 1970", {}) }, M)
+    expiry = expiry() }, M)
   self.watch = options.cluster:watch { path = informers.path(SECRET, options.namespace), api_version = "v1", kind = "Secret",
-    field_selector = "metadata.name=" .. options.secret, keep = "metadata", name = "webhook-secret", on_change = function() options.on_change() end }
+    field_selector = "metadata.name=" .. options.secret, keep = "metadata", name = "webhook-secret",
+    on_change = function() options.on_change() end }
   return self
 end
 
@@ -98,7 +105,8 @@ local function path_of(self)
 end
 
 local function refusal(what, answer, failure)
-  return nil, ("the Secret of the webhook's certificate cannot be %s: %s"):format(what, failure or ("%d %s"):format(answer.status, answer.message))
+  local why = failure or ("%d %s"):format(answer.status, answer.message)
+  return nil, ("the Secret of the webhook's certificate cannot be %s: %s"):format(what, why)
 end
 
 -- (waits) {data, version}; {} if there is no Secret; nil, text.
@@ -138,7 +146,8 @@ local function write(self, there, data)
   return "written"
 end
 
-local SAID = { made = "the webhook's certificate was made", next = "the webhook's next certificate was made; it is shown when every API server trusts it",
+local SAID = { made = "the webhook's certificate was made",
+  next = "the webhook's next certificate was made; it is shown when every API server trusts it",
   promoted = "the webhook shows its next certificate", dropped = "the webhook's next certificate was no good, and is gone" }
 
 -- (waits) One look. may_write: whether this replica leads. registered_for(bundle): for how many seconds it has been the webhook's
@@ -176,7 +185,7 @@ Files.__index = Files
 -- options: {cert, key, ca = path or nil}. nil and a sentence if what is there cannot be shown.
 function M.in_files(options)
   local self = setmetatable({ cert = options.cert, key = options.key, ca = options.ca,
-    expiry = metrics.gauge("moonphase_webhook_certificate_expiry_seconds", "When the webhook's certificate ends, in seconds since 1970", {}) }, Files)
+    expiry = expiry() }, Files)
   local pair, why = self:read()
   if not pair then return nil, why end
   return self

@@ -7,8 +7,8 @@ local M = {}
 
 local SECONDS = 4 -- less than the API server waits for us
 
--- options: {address = function() -> "10.0.0.7:9443" or nil, pair = function() -> {cert, key, bundle} or nil, name = one of the certificate's}.
--- Returns function(body) -> status, body; (waits); nil, text if nobody answers.
+-- options: {address = function() -> "10.0.0.7:9443" or nil, pair = function() -> {cert, key, bundle} or nil, name = one of the
+-- certificate's}. Returns function(body) -> status, body; (waits); nil, text if nobody answers.
 function M.new(options)
   return function(body)
     local address, pair = options.address(), options.pair()

@@ -8,11 +8,13 @@
 -- nothing is admitted to it until that is mended: an error refuses.
 
 local informers = require "informers"
+local time = require "policy.time"
 
 local M = {}
 M.__index = M
 
 local AT_ONCE = 100 -- so many pods may be counted in one turn (about 5 ms)
+local LATE_SECONDS = 30 -- so long after its time a pod that is being deleted may still be about to end
 
 local POD = { api_version = "v1", kind = "Pod", resource = "pods" }
 
@@ -52,15 +54,18 @@ local function changed(self, key, before, after)
   end
 end
 
--- options: {cluster, namespaces, label, keep, book, count = function(raw pod) -> uses | nil, text, on_counted = function(label), on_trouble}
+-- options: {cluster, namespaces, label, parent_label (whose a pod is), keep, book, count = function(raw pod) -> uses | nil, text,
+-- on_counted = function(label), on_trouble}
 function M.start(options)
   local self = setmetatable({ book = options.book, count = options.count, on_counted = options.on_counted, dirty = {},
     counted = {}, broken = {}, broken_pods = {}, wake = loop.event(), stopped = false }, M)
-  local kind = { keep = options.keep }
+  local kind = { keep = { table.unpack(options.keep) } }
+  kind.keep[#kind.keep + 1] = "metadata.deletionTimestamp"
   for name, value in pairs(POD) do kind[name] = value end
   self.informers = informers.start(options.cluster, kind, options.namespaces, {
     label_selector = options.label, on_trouble = options.on_trouble,
-    indexes = { group = { "metadata.labels[" .. options.label .. "]" }, phase = { "status.phase" } },
+    indexes = { group = { "metadata.labels[" .. options.label .. "]" }, phase = { "status.phase" },
+      parent = { "metadata.labels[" .. options.parent_label .. "]" }, ends = { "metadata.deletionTimestamp" } },
     on_change = function(key, _, before, after) changed(self, key, before, after) end,
   })
   self.task = loop.spawn(function() self:work() end)
@@ -74,12 +79,25 @@ local function note_broken(self, uid, label, text)
   self.broken[label], self.broken_pods[uid] = broken, label
 end
 
+-- When a pod that is being deleted should be gone, on the loop's clock; nil of one that is not.
+local function ends_at(pod)
+  local at = time.parse(pod.indexes.ends)
+  return at and loop.now() + at - loop.wall_ms() / 1000 + LATE_SECONDS
+end
+
+-- Whose it is, as long as it runs or will.
+local function owner_of(key, pod)
+  local phase = pod.indexes.phase
+  if not pod.indexes.parent or phase == "Succeeded" or phase == "Failed" then return nil end
+  return key:match("^(.-)/") .. "/" .. pod.indexes.parent
+end
+
 -- One pod, as it is now.
 local function settle(self, key)
   local pod = self.informers:get(key)
   if not pod or not pod.indexes.group then return end
   -- a status that moves counts for nothing new
-  local mark_of = (self.informers:content(key) or 0) .. "/" .. (pod.indexes.phase or "")
+  local mark_of = (self.informers:content(key) or 0) .. "/" .. (pod.indexes.phase or "") .. "/" .. (pod.indexes.ends or "")
   if self.counted[pod.uid] == mark_of then return end
   local uses, why = self.count(self.informers:raw(key))
   if not uses then
@@ -88,7 +106,7 @@ local function settle(self, key)
   end
   mend(self, pod.uid)
   self.counted[pod.uid] = mark_of
-  self.book:see(pod.uid, pod.indexes.group, uses)
+  self.book:see(pod.uid, pod.indexes.group, uses, owner_of(key, pod), ends_at(pod))
   self.on_counted(pod.indexes.group)
 end
 

@@ -13,7 +13,8 @@ local informers = require "informers"
 local M = {}
 M.__index = M
 
-local KIND = { api_version = "admissionregistration.k8s.io/v1", kind = "ValidatingWebhookConfiguration", resource = "validatingwebhookconfigurations" }
+local KIND = { api_version = "admissionregistration.k8s.io/v1", kind = "ValidatingWebhookConfiguration",
+  resource = "validatingwebhookconfigurations" }
 local DRAINED = "moonphase.primehub.io/quota-drained"
 local TIMEOUT_SECONDS = 5
 local FIGHT_WRITES, FIGHT_SECONDS = 10, 60
@@ -27,6 +28,11 @@ function M.new(options)
   self.watch = options.cluster:watch { path = informers.path(KIND), api_version = KIND.api_version, kind = KIND.kind, keep = "metadata",
     field_selector = "metadata.name=" .. options.name, name = "webhook-configuration", on_change = function() options.on_change() end }
   return self
+end
+
+-- The configuration's name for a moonphase in this namespace.
+function M.name_in(namespace)
+  return "moonphase-" .. namespace
 end
 
 local function path_of(self)
@@ -90,7 +96,9 @@ function M:ensure(bundle)
       if self.right_bundle ~= bundle then self.right_bundle, self.right_since = bundle, loop.now() end
       return true
     end
-    if not may_write(self) then return nil, "the webhook's configuration is changed by somebody else again and again: is there a second moonphase?" end
+    if not may_write(self) then
+      return nil, "the webhook's configuration is changed by somebody else again and again: is there a second moonphase?"
+    end
     self.written[#self.written + 1] = loop.now()
     local answer, failure = send(self, live, webhooks)
     if not answer or (answer.status >= 300 and answer.status ~= 409) then return refusal("written", answer or {}, failure) end
@@ -133,6 +141,18 @@ function M:note_drained()
   local answer, failure = annotate(self, "true")
   if not answer or answer.status ~= 200 then return refusal("written", answer or {}, failure) end
   return true
+end
+
+-- (waits) Of one that serves no more: what it registered is deleted, so that no API server asks where nobody answers. Whether there was
+-- anything; nil, text.
+function M.withdraw(cluster, name)
+  local self = { cluster = cluster, name = name }
+  local live, why = read(self)
+  if not live then return live, why end
+  local answer, failure = cluster:request { method = "DELETE", path = path_of(self), body = { apiVersion = "v1", kind = "DeleteOptions",
+    preconditions = { uid = live.metadata.uid } } }
+  if answer and (answer.status == 200 or answer.status == 404) then return true end
+  return refusal("deleted", answer or {}, failure)
 end
 
 function M:stop()

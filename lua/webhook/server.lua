@@ -91,7 +91,9 @@ local function pass_on(self, call, started)
   head = r or head
   if not head then return plain(self, started, 400, why) end
   local function give_up(code, text) return reply(self, started, head, "error", { code = code, message = text }) end
-  if self.admission.authenticates and not call.client() then return give_up(401, "the caller is not known: --webhook-client-ca wants a certificate") end
+  if self.admission.authenticates and not call.client() then
+    return give_up(401, "the caller is not known: --webhook-client-ca wants a certificate that this authority signed")
+  end
   if call.header("X-Moonphase-Forwarded") then return give_up(503, "each moonphase takes the other for the leader: try again") end
   if not self.forward then return give_up(503, "this moonphase does not lead: try again") end
   local status, body = self.forward(call.body)

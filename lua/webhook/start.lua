@@ -11,6 +11,7 @@ local book = require "webhook.book"
 local certificates = require "webhook.certificates"
 local groups = require "webhook.groups"
 local guard = require "guard"
+local order = require "webhook.order"
 local pods = require "webhook.pods"
 local registration = require "webhook.registration"
 local server = require "webhook.server"
@@ -46,9 +47,14 @@ end
 -- What quota.lua declares: {label, keep}; nil and a sentence.
 local function declaration(generation)
   local said, failure = generation:describe("quota")
-  if said == nil then return nil, "the policies have no quota.lua that loads: " .. (failure and guard.sentence(failure) or "it is not there") end
-  if type(said) ~= "table" or type(said.label) ~= "string" or type(said.keep) ~= "table" or said.admit ~= "function" or said.uses ~= "function" then
-    return nil, "quota.lua must return a table with `label`, `keep`, `uses` and `admit`"
+  if said == nil then
+    return nil, "the policies have no quota.lua that loads: " .. (failure and guard.sentence(failure) or "it is not there")
+  end
+  for field, kind in pairs { label = "string", keep = "table" } do
+    if type(said) ~= "table" or type(said[field]) ~= kind then return nil, "quota.lua must return a table with `" .. field .. "`" end
+  end
+  for _, field in ipairs { "uses", "admit", "fits" } do
+    if said[field] ~= "function" then return nil, "quota.lua must return a table with a function `" .. field .. "`" end
   end
   return said
 end
@@ -108,7 +114,9 @@ local function keep_once(self)
   end
   local ok, why = show(self, pair)
   -- not before it was read who was asked last (take_over)
-  if ok and self.registration and pair.bundle and self.admission.leading and self.is_leader() then ok, why = self.registration:ensure(pair.bundle) end
+  if ok and self.registration and pair.bundle and self.admission.leading and self.is_leader() then
+    ok, why = self.registration:ensure(pair.bundle)
+  end
   tell(self, "certificate", not ok and why or nil)
   return ok and math.min(wait, LONGEST_SECONDS) or RETRY_SECONDS
 end
@@ -166,22 +174,31 @@ local function follow_up(self, o)
     may_write = function() return self.admission.leading and self.pods:is_complete() end }
   self.waiting = waiting.new { cluster = o.cluster, created = o.created, deployments = o.deployments,
     may_write = function() return not self.admission:not_ready() end,
-    fits = function(label, uses)
+    lacks = function(key) return self.order:lacks(key) end,
+    needs = function(key)
+      local pod = o.template(key)
+      local label = pod and pod.metadata.labels[self.label]
+      return label, label and self.rule("uses", pod, settings(o))
+    end,
+    fits = function(label, uses, key)
       if not self.pods:is_current(label) then return false end
-      return self.rule("fits", { uses = uses, group = self.groups:find(label), used = self.book:used(label), settings = settings(o) }) == true
+      local asked = { uses = uses, group = self.groups:find(label), used = self.book:used(label), settings = settings(o) }
+      for name, value in pairs(self.order:about(key, label) or {}) do asked[name] = value end
+      return self.rule("fits", asked) == true
     end }
 end
 
 local function start_watching(self, o, said)
-  self.book = book.new { now = loop.now, on_freed = function(label)
+  self.book = book.new { now = loop.now, wanted = o.wanted, on_freed = function(label)
     self.waiting:freed(label)
     self.usage:touch_label(label)
   end }
-  self.groups = groups.start { cluster = o.cluster, namespace = o.catalog_namespace, on_trouble = o.on_trouble,
+  self.groups = (o.groups or groups.start) { cluster = o.cluster, namespace = o.catalog_namespace, on_trouble = o.on_trouble,
     on_quota = function(label) if self.waiting then self.waiting:freed(label) end end,
     on_group = function(group) if self.usage then self.usage:touch(group.key) end end }
-  self.pods = pods.start { cluster = o.cluster, namespaces = o.namespaces, label = said.label, keep = said.keep, book = self.book,
-    on_trouble = o.on_trouble, count = function(raw) return self.rule("uses", raw, settings(o)) end,
+  self.order = order.new { book = self.book, waiting = function() return self.waiting end, wanted = o.wanted }
+  self.pods = pods.start { cluster = o.cluster, namespaces = o.namespaces, label = said.label, parent_label = o.parent_label,
+    keep = said.keep, book = self.book, on_trouble = o.on_trouble, count = function(raw) return self.rule("uses", raw, settings(o)) end,
     on_counted = function(label) if self.usage then self.usage:touch_label(label) end end }
 end
 
@@ -210,6 +227,13 @@ local function watch_over(self, o)
   end
 end
 
+-- What is looked at of a pod under review: what the rule asks for, and whose it is.
+local function with_label(wanted, label)
+  local paths = { table.unpack(wanted) }
+  paths[#paths + 1] = "metadata.labels[" .. label .. "]"
+  return paths
+end
+
 local function open_certificates(self, o, names)
   local on_change = function() ring(self) end
   if o.cert then
@@ -223,13 +247,14 @@ end
 
 -- options: {cluster, policy = function() -> the live guard, settings = function(), namespaces (nil: all), catalog_namespace,
 -- operator_namespace, address, url or service, cert, key, ca (paths: certificates of the administrator's), client_ca (path),
--- parent_label, created, deployments, count_deployments (waiting.lua, usage.lua), leader (leader.lua), forward = function(pair, name) ->
--- forward.lua's, on_trouble, life, settle}. nil and a sentence if it cannot be.
+-- parent_label, created, deployments, template = function(key) -> the Deployment's pod template, wanted (order.lua),
+-- count_deployments (usage.lua), leader (leader.lua), forward = function(pair, name) -> forward.lua's, on_trouble, life, settle,
+-- groups = a function like groups.start for groups that are no PhGroup objects}. nil and a sentence if it cannot be.
 function M.start(o)
   local said, why = declaration(o.policy().generation)
   if not said then return nil, why end
   local self = setmetatable({ told = {}, wake = loop.event(), stopped = false, is_leader = function() return o.leader:is_leader() end,
-    rule = rule_of(o), client_ca_path = o.client_ca }, M)
+    rule = rule_of(o), client_ca_path = o.client_ca, label = said.label }, M)
   if o.client_ca then
     self.client_ca, why = fs.read(o.client_ca)
     if not self.client_ca then return nil, "--webhook-client-ca: " .. why end
@@ -238,19 +263,22 @@ function M.start(o)
   self.certificates, why = open_certificates(self, o, names)
   if not self.certificates then return nil, why end
   if not o.cert or o.ca then
-    self.registration = registration.new { cluster = o.cluster, name = "moonphase-" .. o.operator_namespace, label = said.label, client = client,
-      on_change = function() ring(self) end }
+    self.registration = registration.new { cluster = o.cluster, name = registration.name_in(o.operator_namespace), label = said.label,
+      client = client, on_change = function() ring(self) end }
   end
   start_watching(self, o, said)
-  self.admission = admission.new { pods = self.pods, groups = self.groups, book = self.book, rule = self.rule, serves = serves(o.namespaces),
-    settings = function() return settings(o) end, authenticates = o.client_ca ~= nil, label = said.label,
-    refused = function(r, label, uses)
+  self.admission = admission.new { pods = self.pods, groups = self.groups, book = self.book, rule = self.rule,
+    serves = serves(o.namespaces), settings = function() return settings(o) end, authenticates = o.client_ca ~= nil, label = said.label,
+    owner = function(r)
       local name = r.pod.metadata.labels[o.parent_label]
-      if name then self.waiting:refused(r.namespace .. "/" .. name, label, uses) end
-    end }
+      local key = type(name) == "string" and r.namespace .. "/" .. name
+      return key and o.created(key) and key or nil
+    end,
+    about = function(key, label) return self.order:about(key, label) end,
+    judged = function(key, label, uses, is_refused) self.waiting:judged(key, label, uses, is_refused) end }
   follow_up(self, o)
-  self.server = server.new { address = o.address, admission = self.admission, keep = said.keep, is_leader = self.is_leader,
-    forward = o.forward and o.forward(function() return self.pair end, names[1]) }
+  self.server = server.new { address = o.address, admission = self.admission, is_leader = self.is_leader,
+    keep = with_label(said.keep, o.parent_label), forward = o.forward and o.forward(function() return self.pair end, names[1]) }
   self.tasks = { loop.spawn(keep, self), loop.spawn(watch_over, self, o) }
   o.leader:listen(function(leads)
     if leads then loop.spawn(take_over, self) else self:follow() end

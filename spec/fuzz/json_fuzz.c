@@ -53,12 +53,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct json_projection both = {keep, 5, drop, 4}, dropping = {NULL, 0, drop, 4};
 	struct json_reader r;
 	struct json_span span;
+	static struct json_outline outline;
 	char *bytes = xmalloc(size);
 	if (size != 0)
 		memcpy(bytes, data, size);
 	bool good = walk(bytes, size);
 	json_reader_init(&r, bytes, size);
 	MUST((json_skip_value(&r, &span) && json_next(&r) == JSON_END) == good);
+	json_reader_init(&r, bytes, size);
+	MUST((json_read_outline(&r, &outline) && json_next(&r) == JSON_END) == good);
+	if (good) {
+		json_reader_init_known(&r, outline.bytes, !r.has_space);
+		MUST(json_skip_value(&r, &span) && json_next(&r) == JSON_END);
+		json_member(&outline.metadata, "name", 4);
+	}
 	project(bytes, size, NULL, good);
 	project(bytes, size, &both, good);
 	project(bytes, size, &dropping, good);

@@ -387,6 +387,15 @@ TEST(a_slow_answer_is_a_timeout)
 		"assert(r == nil and kind == 'timeout', why)");
 }
 
+TEST(an_answer_is_no_larger_than_its_caller_allows)
+{
+	holds("local function handler(call) return 200, ('x'):rep(tonumber(call.query 'n')) end\n" SERVE
+		"assert(#assert(http.request { url = url .. '/?n=1000', most = 1000 }).body == 1000)\n"
+		"local r, why, kind = http.request { url = url .. '/?n=1001', most = 1000 }\n"
+		"assert(r == nil and kind == 'too large' and why:find('larger', 1, true), why)\n"
+		"assert(not pcall(http.request, { url = url, most = 0 }))");
+}
+
 TEST(a_direct_handler_answers_by_itself_or_leaves_the_call_to_a_task)
 {
 	CHECK_INT(run_lua("local tasks = 0\n"

@@ -370,6 +370,79 @@ static void random_value(struct buffer *b, int depth)
 	buffer_add_byte(b, object ? '}' : ']');
 }
 
+/* Every element or member of a minified document, passed over with and without a look at it. */
+static void skips_the_same(struct json_span document)
+{
+	struct json_reader checked, known;
+	struct json_span a, b;
+	enum json_token token;
+	json_reader_init(&checked, document.at, document.len);
+	json_reader_init_known(&known, document, true);
+	token = json_next(&checked);
+	CHECK(json_next(&known) == token);
+	if (token != JSON_OBJECT_BEGIN && token != JSON_ARRAY_BEGIN)
+		return;
+	for (;;) {
+		if (token == JSON_OBJECT_BEGIN) {
+			enum json_token t = json_next(&checked);
+			CHECK(json_next(&known) == t);
+			if (t != JSON_KEY)
+				break;
+		}
+		bool more = json_skip_value(&checked, &a);
+		CHECK(json_skip_value(&known, &b) == more);
+		if (!more)
+			break;
+		CHECK(a.at == b.at && a.len == b.len);
+		skips_the_same(a);
+	}
+	CHECK(known.error == NULL && known.at == checked.at && json_next(&known) == JSON_END);
+}
+
+static void outline_finds_the_same(struct json_span document)
+{
+	static const char *const names[] = {"metadata", "a", "name", "a b", ""};
+	static struct json_outline o;
+	struct json_reader r;
+	struct json_span wanted;
+	enum json_token token;
+	json_reader_init(&r, document.at, document.len);
+	CHECK(json_read_outline(&r, &o) && json_next(&r) == JSON_END);
+	for (size_t i = 0; i < 2 * sizeof names / sizeof *names; i++) {
+		const char *name = names[i / 2];
+		struct json_span found = json_member(i % 2 ? &o.metadata : &o.own, name, strlen(name));
+		bool there = i % 2 ? json_find(document.at, document.len, &wanted, &token, "metadata", name, NULL) :
+			json_find(document.at, document.len, &wanted, &token, name, NULL);
+		CHECK(there == (found.at != NULL));
+		if (there && token == JSON_STRING)
+			found = json_string(found);
+		CHECK(!there || (found.at == wanted.at && found.len == wanted.len));
+	}
+}
+
+TEST(an_outline_finds_the_members_of_an_object_and_of_its_metadata)
+{
+	static const char some[] = "{\"kind\":\"A\",\"metadata\":{\"name\":\"x\",\"a\":[{}]},\"a\":{\"name\":1},\"n\\u0061me\":2}";
+	static const char twice[] = "{\"metadata\":{\"name\":\"x\"},\"a\":1,\"a\":2,\"metadata\":{\"a\":3}}";
+	static const char none[] = "{\"metadata\":{\"name\":\"x\"},\"metadata\":null}";
+	struct buffer many;
+	outline_finds_the_same((struct json_span){some, sizeof some - 1});
+	outline_finds_the_same((struct json_span){twice, sizeof twice - 1});
+	outline_finds_the_same((struct json_span){none, sizeof none - 1});
+	outline_finds_the_same((struct json_span){"[{\"a\":1}]", 9});
+	buffer_init(&many, 1 << 20);
+	buffer_printf(&many, "{\"a\":0,\"metadata\":{\"name\":0");
+	for (int i = 0; i < 2 * JSON_MEMBERS_MAX; i++)
+		buffer_printf(&many, ",\"m%d\":{\"x\":\"]}\\\"\"}", i);
+	buffer_printf(&many, ",\"a\":7}");
+	for (int i = 0; i < 2 * JSON_MEMBERS_MAX; i++)
+		buffer_printf(&many, ",\"m%d\":1", i);
+	buffer_printf(&many, ",\"a\":\"last\",\"name\":[]}");
+	outline_finds_the_same((struct json_span){many.data, many.len});
+	skips_the_same((struct json_span){many.data, many.len});
+	buffer_deinit(&many);
+}
+
 TEST(sees_the_same_as_cjson_in_random_documents)
 {
 	struct buffer b, minified;
@@ -394,6 +467,8 @@ TEST(sees_the_same_as_cjson_in_random_documents)
 			CHECK_INT(json_project(b.data, b.len, NULL, &minified, NULL), ==, 0);
 			json_reader_init(&r, minified.data, minified.len);
 			compare(&r, json_next(&r), tree);
+			skips_the_same((struct json_span){minified.data, minified.len});
+			outline_finds_the_same((struct json_span){minified.data, minified.len});
 			both++;
 		}
 		cJSON_Delete(tree);
@@ -411,4 +486,5 @@ TEST_MAIN(T(takes_every_form_that_rfc_8259_allows), T(refuses_everything_else), 
 	T(dropping_managed_fields_leaves_the_rest_untouched), T(a_projection_of_a_deployment_keeps_what_is_named),
 	T(parents_of_kept_paths_appear_only_as_far_as_needed),
 	T(a_star_is_every_member_and_a_starred_name_stands_in_brackets),
-	T(a_failed_projection_leaves_the_output_as_it_was), T(sees_the_same_as_cjson_in_random_documents))
+	T(a_failed_projection_leaves_the_output_as_it_was),
+	T(an_outline_finds_the_members_of_an_object_and_of_its_metadata), T(sees_the_same_as_cjson_in_random_documents))

@@ -192,6 +192,7 @@ TEST(loops_inside_c_functions_are_stopped)
 	check_fails("local t = {} for i = 1, 60 do t = {t, t} end return json.encode(t)", SCRIPT_BUDGET);
 	check_fails("local t, u = {}, {} for i = 1, 60 do t, u = {t, t}, {u, u} end return json.equal(t, u)", SCRIPT_BUDGET);
 	check_fails("local t, u = {}, {} t[1], u[1] = t, u return json.equal(t, u)", SCRIPT_ERROR);
+	check_fails("local t = {} for i = 1, 60 do t = {t, t} end return json.copy(t)", SCRIPT_MEMORY);
 }
 
 TEST(comparing_huge_texts_is_stopped_soon)

@@ -10,6 +10,10 @@ describe("the annotation files", function()
     end
   end)
 
+  it("are found by lua-language-server where the repository is opened, by nothing but their place", function()
+    assert.same({ ["workspace.library"] = { "lua/types" } }, assert(json.decode(assert(fs.read ".luarc.json"))))
+  end)
+
   it("are Lua that declares and does nothing", function()
     for _, name in ipairs(assert(fs.list "lua/types")) do
       local text = assert(fs.read("lua/types/" .. name))

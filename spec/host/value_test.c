@@ -165,6 +165,15 @@ TEST(depth_is_bounded_in_both_directions)
 	run("local t = {} t.t = t assert(not pcall(json.encode, t)) local u = {} u.t = u assert(not pcall(json.equal, t, u))");
 }
 
+TEST(a_copy_has_tables_of_its_own_and_arrays_stay_arrays)
+{
+	run("local t = { a = json.array { 1, { b = 'x' } }, c = json.array {}, d = {}, e = json.null, [7] = 2.5 } local u = json.copy(t) "
+		"assert(json.equal(t, u) and u.a ~= t.a and u.a[2] ~= t.a[2] and u.e == json.null and u[7] == 2.5) "
+		"assert(json.is_array(u.a) and json.is_array(u.c) and not json.is_array(u.d)) u.a[2].b = 'y' assert(t.a[2].b == 'x')");
+	run("assert(json.copy(nil) == nil and json.copy(false) == false and json.copy 'x' == 'x')");
+	run("local t = {} t.t = t local ok, why = pcall(json.copy, t) assert(not ok and why:find('hold themselves'), why)");
+}
+
 /* encode(value) must raise with this text. */
 static void refuses(const char *value, const char *text)
 {
@@ -341,6 +350,7 @@ TEST_MAIN(T(empty_arrays_and_objects_and_null_survive),
 	T(texts_survive_whatever_is_in_them),
 	T(broken_texts_are_told_with_their_byte),
 	T(depth_is_bounded_in_both_directions),
+	T(a_copy_has_tables_of_its_own_and_arrays_stay_arrays),
 	T(what_json_cannot_say_is_told_with_its_path),
 	T(pretty_text_is_indented),
 	T(equality_is_that_of_json_values),

@@ -3,6 +3,7 @@
 local admission = require "webhook.admission"
 local book = require "webhook.book"
 local certificates = require "webhook.certificates"
+local order = require "webhook.order"
 local review = require "webhook.review"
 local usage = require "webhook.usage"
 local waiting = require "webhook.waiting"
@@ -106,6 +107,40 @@ describe("The book", function()
     assert.same({ cpu = "7" }, b:used("g"))
   end)
 
+  it("knows how many pods an owner has, without those that are ending, and what these will set free", function()
+    local b, clock = new_book()
+    b:reserve("u", "g", { cpu = "1" }, "s", "hub/m")
+    b:see("v", "g", { cpu = "2" }, "hub/m")
+    assert.equal(2, b:pods_of("hub/m"))
+    b:see("u", "g", { cpu = "1" }, "hub/m")
+    b:see("v", "g", { cpu = "2" }, "hub/m", 1060)
+    assert.equal(1, b:pods_of("hub/m"))
+    assert.same({ cpu = "2" }, b:ending("g"))
+    assert.same({ cpu = "3" }, b:used("g"))
+    clock.now = 1060 -- by now it should be gone: nobody waits for it any longer
+    assert.same({}, b:ending("g"))
+    b:forget("v")
+    assert.same({}, b:ending("g"))
+    assert.equal(1, b:pods_of("hub/m"))
+  end)
+
+  it("keeps the place of a pod that went for its owner, for 20 s or until the next one comes", function()
+    local b, clock = new_book()
+    for _, uid in ipairs { "u", "v" } do
+      b:see(uid, "g", { cpu = "1" }, "hub/m")
+      b:forget(uid)
+    end
+    assert.is_nil(b:places_in("other"))
+    assert.equal(2, #b:places_in("g")["hub/m"].at)
+    b:reserve("w", "g", { cpu = "1" }, "s", "hub/m")
+    assert.equal(1, #b:places_in("g")["hub/m"].at)
+    clock.now = 1021
+    assert.is_nil(b:places_in("g"))
+    b:see("w", "g", { cpu = "1" }, "hub/m")
+    b:see("w", "g", {}, nil) -- it has ended
+    assert.same({ cpu = "1" }, b:places_in("g")["hub/m"].uses)
+  end)
+
   it("gives a reservation up after 70 s, but not while the watch is deaf", function()
     local b, clock = new_book()
     b:reserve("u", "g", { cpu = "1" }, "s")
@@ -149,7 +184,8 @@ local function new_admission(limit, more)
   local b = new_book()
   local world = { book = b, current = true, complete = true, refused = {} }
   local options = { book = b, label = "primehub.io/group", serves = function(namespace) return namespace == "hub" end, authenticates = false,
-    settings = function() return {} end, refused = function(_, label) world.refused[#world.refused + 1] = label end,
+    settings = function() return {} end, owner = function() return "hub/m" end, about = function() return world.about end,
+    judged = function(_, label, _, refused) if refused then world.refused[#world.refused + 1] = label end end,
     pods = { is_complete = function() return world.complete end, is_current = function() return world.current end,
       trouble = function() return world.trouble end },
     groups = { synced = function() return true end, find = function() return {} end },
@@ -339,41 +375,82 @@ describe("A group's status", function()
   end)
 end)
 
--- A line of deployments in memory; touched: in which order.
+-- A line of deployments in memory; world.touched: in which order. It is somebody's turn when there is room beside what is kept for
+-- those who are older, as in quota.lua.
 local function new_line(created)
-  local world = { touched = {}, free = 0 }
+  local world = { touched = {}, free = 0, lacks = {} }
   local cluster = kube.open { handler = function(request)
     world.touched[#world.touched + 1] = request.path:match("deployments/deploy%-(.+)$")
-    world.free = world.free - 1
     return { status = 200, body = "{}" }
   end }
-  local kind = { api_version = "apps/v1", resource = "deployments" }
-  local line = waiting.new { cluster = cluster, created = function(key) return created[key] end, may_write = function() return true end,
+  local kind, line = { api_version = "apps/v1", resource = "deployments" }, nil
+  line = waiting.new { cluster = cluster, created = function(key) return created[key] end, may_write = function() return true end,
     deployments = function(key) return { { kind = kind, key = "hub/deploy-" .. key:match("/(.+)$"), uid = "u" } } end,
-    fits = function(_, uses) return tonumber(uses.cpu) <= world.free end }
+    needs = function() return "g", { cpu = "1" } end, lacks = function(key) return world.lacks[key] or 0 end,
+    fits = function(label, uses, key)
+      local left = world.free
+      for _, one in ipairs(line:older(key, label, 10) or {}) do
+        local wants = tonumber(one.uses.cpu)
+        if wants <= left then left = left - wants end
+      end
+      return tonumber(uses.cpu) <= left
+    end }
   return line, world
 end
 
-describe("Deployments that wait", function()
-  local CREATED = { ["hub/young"] = "2020-03-01T00:00:00Z", ["hub/old"] = "2020-01-01T00:00:00Z", ["hub/big"] = "2019-01-01T00:00:00Z" }
+local function older(line, key)
+  local keys = {}
+  for i, one in ipairs(line:older(key, "g", 10) or {}) do keys[i] = one.key:match("/(.+)$") end
+  return table.concat(keys, " ")
+end
 
-  it("are woken the oldest first, each when it fits, and the rest stays asleep", function()
+describe("Deployments that wait", function()
+  local CREATED = { ["hub/young"] = "2020-03-01T00:00:00Z", ["hub/old"] = "2020-01-01T00:00:00Z", ["hub/big"] = "2019-01-01T00:00:00Z",
+    ["hub/next"] = "2020-03-01T00:00:00Z" }
+
+  it("are woken the oldest first, each when it is its turn, and the rest stays asleep", function()
     local line, world = new_line(CREATED)
-    line:refused("hub/young", "g", { cpu = "1" })
-    line:refused("hub/old", "g", { cpu = "1" })
-    line:refused("hub/big", "g", { cpu = "8" })
-    line:refused("hub/stranger", "g", { cpu = "1" }) -- there is no such object
+    line:judged("hub/young", "g", { cpu = "1" }, true)
+    line:judged("hub/old", "g", { cpu = "1" }, true)
+    line:judged("hub/big", "g", { cpu = "8" }, true)
     world.free = 1
     line:freed("other")
     loop.sleep(0.1)
     assert.same({}, world.touched)
     line:freed("g")
     loop.sleep(0.5)
-    assert.same({ "old" }, world.touched)
-    world.free = 1
+    assert.same({ "old" }, world.touched, "and once")
+    world.free = 2
     line:freed("g")
-    loop.sleep(0.5)
-    assert.same({ "old", "young" }, world.touched, "whoever was just woken is not woken again at once")
+    loop.sleep(0.3)
+    assert.same({ "old", "young" }, world.touched, "both at once where there is room for both")
+    world.free = 1
+    line:judged("hub/old", "g", { cpu = "1" }, false)
+    line:decided("hub/old", false)
+    assert.equal("big", older(line, "hub/young"))
+    line:stop()
+  end)
+
+  it("come first by age, and of one second by name; who does not wait may be older and comes after nobody", function()
+    local line = new_line(CREATED)
+    assert.equal("", older(line, "hub/young"))
+    for _, name in ipairs { "young", "next", "big" } do line:judged("hub/" .. name, "g", { cpu = "1" }, true) end
+    assert.equal("big next", older(line, "hub/young"))
+    assert.equal("big", older(line, "hub/next"))
+    assert.equal("", older(line, "hub/big"))
+    assert.equal("big", older(line, "hub/old"))
+    line:stop()
+  end)
+
+  it("keep nobody back when they were woken and did not ask, until they do", function()
+    local line = new_line(CREATED)
+    line:judged("hub/big", "g", { cpu = "1" }, true)
+    line.list["hub/big"].woken_at = loop.now() - 9.9
+    assert.equal("big", older(line, "hub/young"))
+    line.list["hub/big"].woken_at = loop.now() - 10.1
+    assert.equal("", older(line, "hub/young"))
+    line:judged("hub/big", "g", { cpu = "1" }, true)
+    assert.equal("big", older(line, "hub/young"))
     line:stop()
   end)
 
@@ -382,10 +459,51 @@ describe("Deployments that wait", function()
     world.free = 9
     line:decided("hub/old", true)
     line:decided("hub/young", true)
+    assert.equal("old", older(line, "hub/young"), "with what their template says that they need")
+    line.list["hub/young"].asked_at = loop.now() - 11
     line:decided("hub/young", false)
     line:freed(nil)
-    loop.sleep(0.5)
+    loop.sleep(0.3)
     assert.same({ "old" }, world.touched)
+    line:judged("hub/old", "g", { cpu = "1" }, true)
+    line:decided("hub/old", false) -- of before the refusal
+    assert.equal("old", older(line, "hub/young"))
+    line:judged("hub/old", "g", { cpu = "1" }, false)
+    world.lacks["hub/old"] = 1
+    line:decided("hub/old", false) -- its second pod is still to come
+    assert.equal("old", older(line, "hub/young"))
+    world.lacks["hub/old"] = 0
+    line:decided("hub/old", false)
+    assert.equal("", older(line, "hub/young"))
+    line:judged("hub/old", "g", { cpu = "1" }, true)
+    line.list["hub/old"].asked_at = loop.now() - 11 -- it has not asked again
+    line:decided("hub/old", false)
+    assert.equal("", older(line, "hub/young"))
+    line:stop()
+  end)
+end)
+
+describe("The order", function()
+  it("says who lacks how many pods: places first, then who waits", function()
+    local b = new_book()
+    local line = new_line { ["hub/old"] = "1", ["hub/young"] = "2", ["hub/run"] = "3" }
+    local wanted = { ["hub/old"] = 3, ["hub/young"] = 1, ["hub/run"] = 2 }
+    local o = order.new { book = b, waiting = function() return line end, wanted = function(key) return wanted[key] or 0 end }
+    assert.is_nil(o:about("hub/young", "g"))
+    line:judged("hub/old", "g", { cpu = "1" }, true)
+    b:reserve("a", "g", { cpu = "1" }, "s", "hub/old")
+    assert.same({ { uses = { cpu = "1" }, count = 2 } }, o:about("hub/young", "g").ahead)
+    b:see("r", "g", { cpu = "4" }, "hub/run")
+    b:forget("r")
+    assert.same({ { uses = { cpu = "4" }, count = 1, keeps = true }, { uses = { cpu = "1" }, count = 2 } }, o:about("hub/young", "g").ahead)
+    assert.same({ { uses = { cpu = "4" }, count = 1, keeps = true } }, o:about(nil, "g").ahead)
+    assert.same({ cpu = "4" }, o:about("hub/run", "g").place)
+    wanted["hub/run"] = 0 -- it was stopped
+    assert.same({ { uses = { cpu = "1" }, count = 2 } }, o:about("hub/young", "g").ahead)
+    wanted["hub/old"] = 1 -- with surge: it has what it wants in the end, and waits all the same
+    assert.same({ { uses = { cpu = "1" }, count = 1 } }, o:about("hub/young", "g").ahead)
+    wanted["hub/old"] = 0
+    assert.is_nil(o:about("hub/young", "g"))
     line:stop()
   end)
 end)

@@ -152,8 +152,49 @@ describe("A deployment that waits for quota", function()
       world:phase("c", "Deployed", 15)
       assert.is_true(loop.now() - began < 6, "it took " .. loop.now() - began .. " s")
       assert.is_not_nil(world:child("Deployment", "c").metadata.annotations["moonphase.primehub.io/nudged"])
+      assert.equal("Failed", world:get("d").status.phase)
+      assert.is_nil(world:child("Deployment", "d").metadata.annotations["moonphase.primehub.io/nudged"])
       quota(world, { cpu = "3" })
       world:phase("d", "Deployed", 10)
+    end)
+  end)
+
+  it("goes on before all that are younger, however many wait and whatever their ReplicaSets do", function()
+    reviewed.with({ quota = { cpu = "0" }, settings = { grace = { quota = 1 } } }, function(world)
+      local names = { "a", "b", "c", "d", "e", "f", "g", "h" }
+      for _, name in ipairs(names) do deploy(world, name, 2) end
+      for _, name in ipairs(names) do world:phase(name, "Failed", 30) end
+      loop.sleep(10) -- by now each of them sleeps for ten seconds
+      quota(world, { cpu = "8" })
+      local began = loop.now()
+      for i = 1, 4 do world:phase(names[i], "Deployed", 20) end
+      assert.is_true(loop.now() - began < 12, "it took " .. loop.now() - began .. " s")
+      for i = 5, 8 do assert.equal("Failed", world:get(names[i]).status.phase, names[i]) end
+    end)
+  end)
+
+  it("does not take the place of one that runs and is updated, though that is younger", function()
+    reviewed.with({ quota = { cpu = "2" }, settings = { grace = { quota = 1 } } }, function(world)
+      deploy(world, "old")
+      world:phase("old", "Deployed")
+      world:edit("old", { spec = { stop = true } })
+      world:phase("old", "Stopped")
+      for _, name in ipairs { "b", "c" } do
+        deploy(world, name)
+        world:phase(name, "Deployed")
+      end
+      world:edit("old", { spec = { stop = false } })
+      world:phase("old", "Failed")
+      for i, name in ipairs { "b", "c", "b" } do
+        local phases, stop = harness.phases_of(world, name)
+        world:predictor(name, { modelImage = "registry.example/" .. name .. ":v" .. i + 1 })
+        world:phase(name, "Deployed", 40)
+        stop()
+        assert.is_nil((" " .. table.concat(phases, " ") .. " "):match(" Failed "), table.concat(phases, " "))
+        assert.equal("Failed", world:get("old").status.phase)
+      end
+      world:edit("b", { spec = { stop = true } })
+      world:phase("old", "Deployed", 15)
     end)
   end)
 

@@ -70,6 +70,30 @@ describe("The webhook's configuration", function()
     end)
   end)
 
+  it("goes when the operator is switched off, so that pods can be created, and comes back when it is switched on", function()
+    reviewed.with({ quota = { cpu = "1" } }, function(world)
+      assert.contains("exceeded cpu quota", create(world, pod(world, "big", { cpu = "2" })).message)
+      assert.equal(0, world:stop_operator())
+      assert.contains("failed calling webhook", create(world, pod(world, "nobody-answers", { cpu = "1" })).message)
+      world:start_operator { words = world.words, env = { PRIMEHUB_FEATURE_MODEL_DEPLOYMENT = "false" } }
+      harness.eventually("a pod can be created", 10, function()
+        local answer = create(world, pod(world, "big", { cpu = "2" }))
+        return answer.status == 201, answer.message
+      end)
+      local ready = world:ask_operator("/readyz")
+      assert.equal(200, ready.status)
+      assert.contains("switched off", ready.body)
+      assert.is_nil(live_webhook(world))
+      world:stop_operator()
+      world:start_operator { words = world.words }
+      reviewed.ready(world)
+      harness.eventually("the quota bounds again", 5, function()
+        local answer = create(world, pod(world, "more", { cpu = "1" }), { dryRun = "All" })
+        return answer.message:find("exceeded cpu quota: 1, requesting 1, used: 2", 1, true) ~= nil, answer.message
+      end)
+    end)
+  end)
+
   it("is not written while all is right", function()
     reviewed.with({}, function(world)
       loop.sleep(1)
@@ -90,7 +114,8 @@ local function with_short_lives(world, options, body)
     namespaces = { world.namespace }, catalog_namespace = world.namespace, operator_namespace = world.cluster.namespace,
     address = "127.0.0.1:" .. world.port, url = "https://127.0.0.1:" .. world.port .. "/quota", leader = leader.alone(),
     parent_label = "primehub.io/phdeployment", created = function() return nil end, deployments = function() return {} end,
-    count_deployments = function() return nil end, on_trouble = function() end, life = options.life, settle = options.settle })
+    template = function() return nil end, wanted = function() return 0 end, count_deployments = function() return nil end,
+    on_trouble = function() end, life = options.life, settle = options.settle })
   local ok, failure = xpcall(body, require "where", webhook)
   webhook:drain(1)
   webhook:stop()
@@ -195,6 +220,25 @@ describe("A caller", function()
       assert.equal(403, ask(world, pod(world, "three", { cpu = "1" }), nil, known).status.code)
       -- this API server shows none
       assert.contains("the caller is not known", create(world, pod(world, "real", { cpu = "1" })).message)
+    end)
+    fs.remove(path)
+  end)
+
+  it("that is known may ask a replica that does not lead, which shows the leader its own certificate", function()
+    local clients = make_pair { "api-server" }
+    local path = "/tmp/moonphase-client-ca-" .. process.id
+    assert(fs.write(path, clients.authority))
+    local words = { "--leader-elect", "--lease", "webhook-spec", "--webhook-client-ca", path }
+    reviewed.with({ quota = { cpu = "1" }, words = words }, function(world)
+      reviewed.start_second(world, words)
+      local known = { cert = clients.cert, key = clients.key }
+      harness.eventually("the standby hands reviews on", 10, function()
+        local response = ask(world, pod(world, "probe", { cpu = "1" }), { dryRun = true }, known)
+        return response.allowed, response
+      end)
+      assert.equal(401, ask(world, pod(world, "stranger", { cpu = "1" })).status.code)
+      assert.is_true(ask(world, pod(world, "one", { cpu = "1" }), nil, known).allowed)
+      assert.equal(403, ask(world, pod(world, "two", { cpu = "1" }), nil, known).status.code)
     end)
     fs.remove(path)
   end)

@@ -47,6 +47,11 @@ local ANSWERS = {
     r.patch = base64.encode(json.encode(json.array { { op = "add", path = "/metadata/labels",
       value = { a = (labels.a or "") .. "a", b = labels.b } } }))
   end,
+  -- asks for one replica more
+  ["/more"] = function(r, review)
+    r.patchType = "JSONPatch"
+    r.patch = base64.encode(json.encode(json.array { { op = "replace", path = "/spec/replicas", value = review.request.object.spec.replicas + 1 } }))
+  end,
   ["/other"] = function(r, review)
     local labels = review.request.object.metadata.labels or {}
     r.patchType = "JSONPatch"
@@ -276,6 +281,43 @@ describe("a mutating webhook", function()
       assert.equal(201, (world.create { name = "c" }))
       world.configure("Mutating", "a", world.hook "/deny")
       assert.equal(418, (world.ask("DELETE", CONFIGMAPS .. "/c")))
+    end)
+  end)
+end)
+
+describe("a webhook about scale", function()
+  local DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+  local function rule(resource)
+    return { rules = json.array { { apiGroups = json.array { "apps" }, apiVersions = json.array { "v1" }, operations = json.array { "UPDATE" },
+      resources = json.array { resource } } } }
+  end
+
+  it("is shown the Scale before and after, and may change it; one about the kind is not asked", function()
+    with_webhook(function(world)
+      local status, answer = world.ask("POST", DEPLOYMENTS, { apiVersion = "apps/v1", kind = "Deployment", metadata = { name = "d" },
+        spec = { replicas = 2, selector = { matchLabels = { app = "d" } }, template = { metadata = { labels = { app = "d" } },
+          spec = { containers = json.array { { name = "c", image = "example/c" } } } } } })
+      assert.equal(201, status, json.encode(answer))
+      world.configure("Mutating", "a", world.hook("/more", rule "deployments/scale"))
+      world.configure("Validating", "b", world.hook("/allow", rule "deployments/scale"))
+      world.configure("Validating", "c", world.hook("/deny", rule "deployments"))
+      status, answer = world.ask("PATCH", DEPLOYMENTS .. "/d/scale", { spec = { replicas = 4 } }, "application/merge-patch+json")
+      assert.equal(200, status, json.encode(answer))
+      assert.equal(5, answer.spec.replicas)
+      assert.equal("/more,/allow", world.seen[1].path .. "," .. world.seen[2].path)
+      for i, replicas in ipairs { 4, 5 } do
+        local request = world.seen[i].review.request
+        assert.same({ group = "autoscaling", version = "v1", kind = "Scale" }, request.kind)
+        assert.same({ group = "apps", version = "v1", resource = "deployments" }, request.resource)
+        assert.equal("scale", request.subResource)
+        assert.equal("Scale", request.object.kind)
+        assert.equal(replicas, request.object.spec.replicas)
+        assert.equal("Scale", request.oldObject.kind)
+        assert.equal(2, request.oldObject.spec.replicas)
+      end
+      world.configure("Validating", "d", world.hook("/deny", rule "*/*"))
+      answer.spec.replicas, answer.metadata.resourceVersion = 1, nil
+      assert.equal(418, (world.ask("PUT", DEPLOYMENTS .. "/d/scale", answer)))
     end)
   end)
 end)

@@ -28,8 +28,9 @@ end
 
 local function gvr(kind) return { group = kind.group, version = kind.version, resource = kind.plural } end
 
--- An object in the version of `kind`, which is its own kind or another version of it; not modified.
-function M.as(kind, object)
+-- An object in the version of `kind`, which is its own kind or another version of it; not modified. A Scale is one for all.
+function M.as(kind, object, subresource)
+  if subresource == "scale" then return object end
   local version = kind.group == "" and kind.version or kind.group .. "/" .. kind.version
   if object.apiVersion == version and object.kind == kind.kind then return object end
   if kind.strategy and kind.strategy.from_storage then return kind.strategy.from_storage(object) end
@@ -56,8 +57,8 @@ local function request_of(review, kind, uid)
     requestKind = gvk(review.kind, subresource), requestResource = gvr(review.kind), requestSubResource = subresource,
     name = review.name ~= "" and review.name or nil,
     namespace = review.kind.namespaced and review.namespace or review.kind.id == "namespaces" and review.name or nil,
-    operation = review.operation, userInfo = USER, object = review.object and M.as(kind, review.object) or null,
-    oldObject = review.old and M.as(kind, review.old) or null,
+    operation = review.operation, userInfo = USER, object = review.object and M.as(kind, review.object, subresource) or null,
+    oldObject = review.old and M.as(kind, review.old, subresource) or null,
     dryRun = review.options and review.options.dry_run and true or false, options = options_of(review),
   }
 end

@@ -49,7 +49,7 @@ local function text_of(self, record)
 end
 
 local function line(self, type, record)
-  return ('{"type":"%s","object":%s}\n'):format(type, text_of(self, record))
+  return '{"type":"' .. type .. '","object":' .. text_of(self, record) .. "}\n"
 end
 
 -- A record with the resourceVersion of a later event.

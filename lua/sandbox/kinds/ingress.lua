@@ -185,7 +185,11 @@ function M.make(version)
     return errs
   end
 
-  function strategy.validate_status(new, old) return kinds.update_meta(new, old) end
+  function strategy.validate_status(new, old)
+    local errs = kinds.update_meta(new, old)
+    service_checks.check_balancer(errs, new.status)
+    return errs
+  end
 
   return kinds.make { group = "networking.k8s.io", version = version, kind = "Ingress", plural = "ingresses", short_names = { "ing" },
     subresources = { status = true }, strategy = strategy, row = row,

@@ -8,9 +8,20 @@ local checks = require "sandbox.kinds.checks"
 local kinds = require "sandbox.kinds.kind"
 local podspec = require "sandbox.kinds.podspec"
 local rows = require "sandbox.kinds.pod_rows"
+local service_checks = require "sandbox.kinds.service_checks"
 local subresources = require "sandbox.kinds.pod_subresources"
 
 local strategy = { unconditional_update = true, admit = admission.admit, quality = admission.quality }
+
+-- podIP and the first of podIPs are one: the list counts, unless the other is given and differs.
+local function align_addresses(status)
+  local one, list = status.podIP or "", status.podIPs
+  if one ~= "" and (not list or not list[1] or list[1].ip ~= one) then
+    status.podIPs = json.array { { ip = one } }
+  elseif list and list[1] then
+    status.podIP = list[1].ip
+  end
+end
 
 function strategy.default(object)
   local spec = object.spec
@@ -19,6 +30,8 @@ function strategy.default(object)
     object.spec = spec
   end
   podspec.default(spec, true)
+  local status = object.status
+  if status and (status.podIP or status.podIPs) then align_addresses(status) end
 end
 
 function strategy.prepare_create(object)
@@ -166,8 +179,19 @@ local function check_restarts(errs, path, new, old, policy)
   end
 end
 
+-- The server's own types of conditions are known; others are names of somebody's. (The server of 1.20 says "metadata" of them.)
+local CONDITIONS = { PodScheduled = true, Ready = true, Initialized = true, ContainersReady = true }
+
+local function check_conditions(errs, conditions)
+  for i, condition in ipairs(conditions or {}) do
+    local name = condition.type or ""
+    if not CONDITIONS[name] then checks.report(errs, ("metadata.conditions[%d].Type"):format(i - 1), name, checks.qualified_name(name)) end
+  end
+end
+
 function strategy.validate_status(new, old)
   local errs, status = kinds.update_meta(new, old), new.status or {}
+  check_conditions(errs, status.conditions)
   local nominated = status.nominatedNodeName
   if nominated and nominated ~= "" then
     checks.report(errs, "status.nominatedNodeName", nominated, checks.dns_subdomain(nominated))
@@ -176,6 +200,9 @@ function strategy.validate_status(new, old)
   check_restarts(errs, "status.containerStatuses", status.containerStatuses, before.containerStatuses, policy)
   check_restarts(errs, "status.initContainerStatuses", status.initContainerStatuses, before.initContainerStatuses,
     policy == "Always" and "OnFailure" or policy)
+  for i, one in ipairs(status.podIPs or {}) do
+    if not service_checks.is_ip(one.ip or "") then checks.invalid(errs, ("status.podIPs[%d]"):format(i - 1), one.ip or "", service_checks.IP) end
+  end
   return errs
 end
 

@@ -10,6 +10,7 @@ local TYPES = { "ClusterIP", "ExternalName", "LoadBalancer", "NodePort", Cluster
   NodePort = true }
 local POLICIES = { Local = true, Cluster = true }
 local IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+M.IP = IP
 
 -- An IPv4 or IPv6 address as Go reads it (leading zeros were fine to Go 1.16, and are not since).
 function M.is_ip(text)
@@ -176,6 +177,18 @@ function M.check(errs, object)
   end
   check_doubles(errs, spec)
   check_traffic(errs, spec)
+end
+
+-- The status of a Service or an Ingress: where it is reached from outside.
+function M.check_balancer(errs, status)
+  for i, one in ipairs(status and status.loadBalancer and status.loadBalancer.ingress or {}) do
+    local path, ip, host = ("status.loadBalancer.ingress[%d]"):format(i - 1), one.ip or "", one.hostname or ""
+    if ip ~= "" and not M.is_ip(ip) then checks.invalid(errs, path .. ".ip", ip, "must be a valid IP address") end
+    if host ~= "" then
+      checks.report(errs, path .. ".hostname", host, checks.dns_subdomain(host))
+      if M.is_ip(host) then checks.invalid(errs, path .. ".hostname", host, "must be a DNS name, not an IP address") end
+    end
+  end
 end
 
 -- An address, once given, stays.

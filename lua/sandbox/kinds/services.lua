@@ -61,7 +61,7 @@ local function align(spec, before)
     if ip ~= "" and not (spec.clusterIPs and spec.clusterIPs[1]) then spec.clusterIPs = json.array { ip } end
   elseif ip == "" then
     if same then spec.clusterIPs = nil end
-  elseif same or not (spec.clusterIPs and spec.clusterIPs[1]) then
+  elseif same then
     spec.clusterIPs = json.array { ip }
   end
 end
@@ -143,7 +143,9 @@ function strategy.validate_update(new, old, w, options)
 end
 
 function strategy.validate_status(new, old)
-  return kinds.update_meta(new, old)
+  local errs = kinds.update_meta(new, old)
+  service_checks.check_balancer(errs, new.status)
+  return errs
 end
 
 strategy.fields = {}

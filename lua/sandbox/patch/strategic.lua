@@ -8,6 +8,7 @@
 -- https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/
 
 local errors = require "sandbox.errors"
+local gotext = require "sandbox.schema.gotext"
 local lists = require "sandbox.patch.lists"
 local printed = require("sandbox.typed.check").printed
 
@@ -83,7 +84,7 @@ local function special_items(object, patch, key)
     elseif directive == "merge" then
       fail(500, "merging lists cannot yet be specified in the patch")
     else
-      fail(500, "unknown patch type: %s in map: %s", printed(directive), printed(item))
+      fail(500, "unknown patch type: %s in map: %s", gotext.as_text(directive), printed(item))
     end
   end
   if replace then return rest, json.array {} end
@@ -149,7 +150,7 @@ end
 local function directive_of_map(patch)
   local directive = patch["$patch"]
   if directive == "delete" then return {} end
-  if directive ~= "replace" then fail(500, "unknown patch type: %s in map: %s", printed(directive), printed(patch)) end
+  if directive ~= "replace" then fail(500, "unknown patch type: %s in map: %s", gotext.as_text(directive), printed(patch)) end
   local new = {}
   for name, value in pairs(patch) do
     if name ~= "$patch" then new[name] = value end

@@ -31,6 +31,7 @@ end
 local function at(object, path)
   local value = object
   for _, name in ipairs(split(path)) do
+    if value == null then return nil end
     if type(value) ~= "table" or getmetatable(value) == array_mark then
       return nil, ("%s is of the type %s, expected map[string]interface{}"):format(gotext.plain(value), gotext.type_name(value))
     end
@@ -72,7 +73,7 @@ local SCALE = { group = "autoscaling", version = "v1", kind = "Scale" }
 -- For kind.subresources.scale: read(object) -> Scale, failure (when there are no replicas to read, which a write may mend);
 -- apply(scale, object) -> object | nil, failure.
 local function scale_of(paths)
-  local scale = {}
+  local scale = { path = paths.specReplicasPath }
   function scale.read(object)
     local about = object.metadata
     local replicas, missing = at(object, paths.specReplicasPath), nil

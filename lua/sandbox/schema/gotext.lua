@@ -1,4 +1,4 @@
--- JSON values as Go prints them: %v ("map[a:1]") and %#v ("map[string]interface {}{"a":1}"), and the names of their types.
+-- JSON values as Go prints them: %v ("map[a:1]"), %s and %#v ("map[string]interface {}{"a":1}"), and the names of their types.
 
 local checks = require "sandbox.kinds.checks"
 
@@ -44,6 +44,20 @@ function M.plain(value)
     return "[" .. table.concat(parts, " ") .. "]"
   end
   for i, key in ipairs(checks.sorted_keys(value)) do parts[i] = key .. ":" .. M.plain(value[key]) end
+  return "map[" .. table.concat(parts, " ") .. "]"
+end
+
+-- %s, which is not meant for what is no text, and says so.
+function M.as_text(value)
+  if value == null then return "%!s(<nil>)" end
+  if type(value) == "string" then return value end
+  if type(value) ~= "table" then return ("%%!s(%s=%s)"):format(M.type_name(value), M.plain(value)) end
+  local parts = {}
+  if getmetatable(value) == array_mark then
+    for i, inner in ipairs(value) do parts[i] = M.as_text(inner) end
+    return "[" .. table.concat(parts, " ") .. "]"
+  end
+  for i, key in ipairs(checks.sorted_keys(value)) do parts[i] = key .. ":" .. M.as_text(value[key]) end
   return "map[" .. table.concat(parts, " ") .. "]"
 end
 

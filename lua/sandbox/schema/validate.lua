@@ -36,12 +36,23 @@ end
 
 local function is_integral(value) return value == math.floor(value) and math.abs(value) < 2 ^ 53 end
 
+-- What the server finds that a value's Go type says of its format.
+local GO_FORMATS = { integer = "int64", number = "float64" }
+
 local function check_type(errs, path, node, value, kind)
   local wanted = node.type
   if kind == "null" and node.nullable then return true end
+  if wanted and node.format and formats[node.format] and kind ~= "null" then -- then its validator asks for the format before the type
+    if kind == "string" or kind == "array" then
+      if wanted ~= "number" and wanted ~= "integer" then return true end
+    elseif wanted ~= kind and not (wanted == "number" and kind == "integer")
+      and not (wanted == "integer" and kind == "number" and is_integral(value)) then
+      local found = GO_FORMATS[kind] or ""
+      return invalid(errs, path, found, ("must be of type %s: %q"):format(node.format, found))
+    end
+  end
   if not wanted then
     if not node.int_or_string or kind == "integer" or kind == "string" or kind == "number" and is_integral(value) then return true end
-    if kind == "null" then return true end
     wanted = "integer,string"
   elseif wanted == kind or wanted == "number" and kind == "integer" or wanted == "integer" and kind == "number" and is_integral(value) then
     return true
@@ -56,7 +67,8 @@ local function check_enum(errs, path, node, value)
   local supported = {}
   for i, one in ipairs(node.enum) do supported[i] = type(one) == "string" and one or json.encode(one) end
   local bad = value
-  if value == null then bad = "null" end -- Go shows a nil as "null"
+  if value == null then bad = "null" -- Go shows a nil as "null"
+  elseif type(value) == "table" then bad = checks.verbatim(gotext.source(value)) end
   checks.not_supported(errs, path == "" and "<nil>" or path, bad, supported)
 end
 

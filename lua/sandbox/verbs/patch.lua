@@ -93,12 +93,33 @@ local function with_fit_metadata(object)
   return copy
 end
 
+-- The nulls that an apply said or left behind: other writes lose them when they are read, an apply does not, and validation finds
+-- them where they have a type to be of. In place.
+local function keep_nulls(node, raw, clean)
+  if type(raw) ~= "table" or type(clean) ~= "table" then return end
+  for name, value in pairs(raw) do
+    local inner = json.is_array(raw) and node.items or node.properties and node.properties[name] or node.additional
+    if not inner then goto continue end
+    if value == json.null and clean[name] == nil then
+      if inner.type or inner.int_or_string then clean[name] = value end
+    else
+      keep_nulls(inner, value, clean[name])
+    end
+    ::continue::
+  end
+end
+
 local function applied(w, kind, namespace, name, record, config, options)
   local failure = check_configuration(w, kind, config)
   if failure then return nil, failure end
   if kind.crd and config.kind == nil then config = with(config, { kind = kind.kind }) end
   -- Metadata that are no object name nobody, but who owns what is asked first.
-  local is_nameless = kind.crd and config.metadata ~= nil and config.metadata ~= json.null and type(config.metadata) ~= "table"
+  local is_nameless = kind.crd and config.metadata ~= nil and config.metadata ~= json.null
+    and (type(config.metadata) ~= "table" or json.is_array(config.metadata))
+  if is_nameless and not kind.namespaced then -- here the server looks at the types
+    return nil, errors.failure(500, nil, ("failed to create typed patch object: .metadata: expected map, got &{%s}")
+      :format(require("sandbox.schema.gotext").plain(config.metadata)))
+  end
   if is_nameless or config.metadata == json.null then config = with(config, { metadata = {} }) end
   -- The configuration goes in as it came: neither defaults nor what the schema does not know are dropped from what it owns.
   local new, conflicts = common.managed().apply(record and view.object(kind, record), config, options.manager, options.force, kind.schema,
@@ -121,6 +142,8 @@ local function applied(w, kind, namespace, name, record, config, options)
   failure = common.check_name(clean.metadata, common.path_namespace(kind, namespace, name), name)
   if failure then return nil, failure end
   if not kind.crd then return clean end
+  keep_nulls({ properties = { spec = kind.schema.properties and kind.schema.properties.spec,
+    status = kind.schema.properties and kind.schema.properties.status } }, { spec = new.spec, status = new.status }, clean)
   return clean, nil, common.type_later(kind, new), given ~= new or loses(new, clean)
 end
 

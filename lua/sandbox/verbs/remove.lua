@@ -81,7 +81,7 @@ local function bump(metadata)
 end
 
 -- The grace period of a pod, in seconds.
-local function pod_grace(pod, options)
+function M.pod_grace(pod, options)
   local period = options.grace or pod.spec and pod.spec.terminationGracePeriodSeconds or 0
   local phase = pod.status and pod.status.phase
   local is_bound = pod.spec and pod.spec.nodeName and pod.spec.nodeName ~= ""
@@ -99,7 +99,7 @@ local function begin_grace(w, object, metadata, options)
     metadata.deletionGracePeriodSeconds = options.grace
     return "graceful"
   end
-  local period = pod_grace(object, options)
+  local period = M.pod_grace(object, options)
   metadata.deletionTimestamp = w:time(w:now() + period * 1000)
   metadata.deletionGracePeriodSeconds = period
   bump(metadata)
@@ -199,7 +199,10 @@ function M.delete(w, kind, namespace, name, options)
   local last, is_gone = delete(w, kind, record, options)
   if not last then return nil, is_gone end
   -- A Service takes its Endpoints with it, even while finalizers hold it: the server's registry does that, not a controller.
-  if kind.id == "services" and not options.dry_run then w:remove("endpoints", record.namespace, record.name) end
+  if kind.id == "services" and not options.dry_run then
+    local endpoints = w.registry and w.registry:find("", "v1", "endpoints")
+    if endpoints then M.delete(w, endpoints, record.namespace, record.name) end -- if there are any, and as their finalizers let it
+  end
   return last, nil, is_gone
 end
 

@@ -5,12 +5,17 @@
 -- (https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#scale-subresource)
 
 local builtin = require "sandbox.schema.builtin"
+local checks = require "sandbox.kinds.checks"
 local common = require "sandbox.verbs.common"
 local decode = require "sandbox.schema.decode"
 local errors = require "sandbox.errors"
+local meta = require "sandbox.kinds.meta"
 local update = require "sandbox.verbs.update"
 
 local M = {}
+
+-- What replicas are that nobody has set: a write must say what they are to be.
+local UNSET = -2147483648
 
 M.KIND = { kind = "Scale", group = "autoscaling", version = "v1", id = "scales.autoscaling" }
 
@@ -47,24 +52,52 @@ function M.read(kind, record)
   return scale
 end
 
+-- What the server of built-in kinds looks at in a Scale: all of its metadata, and that it is of this object.
+local function check_plain(kind, name, scale, record)
+  local errs, about = {}, scale.metadata
+  meta.validate_create(errs, about, true, checks.name_subdomain)
+  local replicas, uid = scale.spec and scale.spec.replicas or 0, about.uid or ""
+  if replicas < 0 then checks.invalid(errs, "spec.replicas", replicas, checks.NOT_NEGATIVE) end
+  local failure = common.invalid(M.KIND, name, errs)
+  if failure or uid == "" or uid == record.uid then return failure end
+  return errors.conflict(kind.plural .. "/scale." .. kind.group, name,
+    ("Precondition failed: UID in precondition: %s, UID in object meta: %s"):format(uid, record.uid))
+end
+
+-- A webhook that is asked about a write of replicas is shown the Scale, before and after, not the object behind it.
+local function review_of(kind, namespace, name, old, new, options)
+  return { operation = "UPDATE", kind = kind, namespace = namespace, name = name, object = new, old = old,
+    options = setmetatable({ subresource = "scale" }, { __index = options }), decode = M.decode }
+end
+
 -- change(scale) -> the new Scale | nil, failure. Nobody becomes manager of the replicas by it: a server of 1.20 does not look.
 -- -> Scale | nil, failure
 function M.write(w, kind, namespace, name, options, change)
   local subresource = subresource_of(kind)
   options.applied = true
+  function options.review(new, old) return review_of(kind, namespace, name, (subresource.read(old)), (subresource.read(new)), options) end
   local record, failure = update.put(w, kind, namespace, name, options, function(record)
     if not record then
-      local uid = kind.crd and options.scale_uid
+      local uid = options.scale_uid
       return nil, uid and common.broken_precondition(kind, namespace, name, "UID", uid, "", options.dry_run) or errors.not_found(kind, name)
     end
-    local scale, refused = change((subresource.read(record.object)))
+    if options.scale_uid and options.scale_uid ~= record.uid then
+      return nil, common.broken_precondition(kind, namespace, name, "UID", options.scale_uid, record.uid, options.dry_run)
+    end
+    local before, missing = subresource.read(record.object)
+    if missing then before.spec.replicas = UNSET end
+    local scale, refused = change(before)
     if not scale then return nil, refused end
     refused = common.check_name(scale.metadata or {}, namespace, name)
     if refused then return nil, refused end
-    if not kind.crd and (scale.metadata.namespace or "") == "" then
-      return nil, errors.invalid(M.KIND, name,
-        { { field = "metadata.namespace", type = "FieldValueRequired", message = "Required value" } })
-    end
+    local review = review_of(kind, namespace, name, before, scale, options)
+    scale, refused = common.mutate(review.options, review, w)
+    if not scale then return nil, refused end
+    refused = not kind.crd and check_plain(kind, name, scale, record)
+    if refused then return nil, refused end
+    refused = kind.crd and (scale.spec and scale.spec.replicas) == UNSET
+      and errors.bad_request(("the spec replicas field %q cannot be empty"):format(subresource.path))
+    if refused then return nil, refused end
     local applied
     applied, refused = subresource.apply(scale, record.object, kind)
     if not applied then return nil, refused end

@@ -1,5 +1,7 @@
 -- PUT and the controllers' writes: another state of an object, as rest.BeforeUpdate and Store.Update have it.
 --
+-- options.review(new, old): what validating webhooks are shown in the object's place; those that change were asked by `produce` then.
+--
 -- put() is the one way in: `produce` makes the new object from the one that is stored. If admission waited
 -- and the object changed meanwhile, it starts anew, as the server's loop around etcd does.
 
@@ -97,15 +99,17 @@ local function attempt(w, kind, namespace, name, options, produce)
   common.drop_twins(new.metadata)
   local review = { operation = "UPDATE", kind = kind, namespace = namespace, name = name, object = new, old = live,
     options = options }
-  new, failure = common.mutate(options, review, w)
-  if not new then return nil, failure end
+  if not options.review then
+    new, failure = common.mutate(options, review, w)
+    if not new then return nil, failure end
+  end
   local is_direct = DIRECT[kind.id]
   failure = not is_direct and check_version(kind, name, new.metadata, record)
     or later and options.subresource ~= "status" and later.validate -- a status write takes the stored object's type
     or prepare(w, kind, namespace, new, live, options) or is_direct and check_version(kind, name, new.metadata, record)
   if failure then return nil, failure end
   review.object = new
-  failure = common.admit(options, review)
+  failure = common.admit(options, options.review and options.review(new, live) or review)
   if failure then return nil, failure end
   if w:get(kind.id, scope, name) ~= record then return nil, errors.modified(kind, name), true end
   local stored

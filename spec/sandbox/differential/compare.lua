@@ -33,18 +33,31 @@ local function by_text(list)
   return out
 end
 
--- Several causes come in the order of a Go map now and then, and the message lists them so.
-local function settle_causes(body)
-  local details = body.kind == "Status" and body.details
-  if not details or not details.causes or #details.causes < 2 then return end
-  details.causes = by_text(details.causes)
-  if body.message then body.message = body.message:gsub("%[.*%]", "[...]") end
+-- How often a mistake is told again by a kind's later checks is not looked at; that it is told, is.
+local function once(sorted)
+  local out = json.array {}
+  for _, cause in ipairs(sorted) do
+    if not json.equal(cause, out[#out] or json.null) then out[#out + 1] = cause end
+  end
+  return out
+end
+
+-- Several causes come in the order of a Go map now and then, and the message, which is made of nothing else, lists them so.
+local function settle_causes(a, b)
+  local several = false
+  local function of(body) return body.kind == "Status" and body.details and body.details.causes or {} end
+  for _, body in ipairs { a, b } do several = several or #of(body) > 1 end
+  for _, body in ipairs { a, b } do
+    if several and #of(body) > 0 then
+      body.details.causes = once(by_text(body.details.causes))
+      body.message = body.message and body.message:gsub(" is invalid: .*", " is invalid: ...")
+    end
+  end
 end
 
 -- nil, or { path=, sandbox=, real= }; request is the one that was answered.
 function M.difference(request, sandbox, real)
-  if sandbox.body then settle_causes(sandbox.body) end
-  if real.body then settle_causes(real.body) end
+  settle_causes(sandbox.body or {}, real.body or {})
   differences.remove(request, sandbox, real)
   if sandbox.status ~= real.status then return { path = "status", sandbox = sandbox.status, real = real.status } end
   return first(sandbox.events, real.events, "events") or first(sandbox.body, real.body, "body") or first(sandbox.text, real.text, "text")

@@ -26,6 +26,17 @@ end
 
 local function is_apply(r) return r.content_type == "application/apply-patch+yaml" end
 
+-- What differences.lua says is left out.
+local function is_not_asked(r, path, value)
+  local last = path[#path]
+  if r.kind == "Secret" and (value == json.null or value == "" or type(value) == "table") then return true end
+  if r.kind == "Node" and (value == json.null or type(value) == "table") and (last == "allocatable" or path[#path - 1] == "allocatable") then
+    return true
+  end
+  if r.verb == "strategic" and type(value) == "table" and math.type(path[#path - 1]) then return true end
+  return r.ns == "" and path[1] == "metadata" and last == "name" -- nobody else's names, either
+end
+
 local ways = {}
 
 -- One value of the body becomes another, mostly of a wrong type.
@@ -35,9 +46,10 @@ function ways.value(s, r)
   -- labels of the sequence keep it apart from others in lists
   if place.path[#place.path] == "seq" or place.path[#place.path] == "labels" then return false end
   local value = wrong_value(s, place.value)
-  if value == json.null and r.kind == "Secret" then return false end -- see differences.lua
+  if is_not_asked(r, place.path, value) then return false end
   if is_apply(r) then
-    if value == json.null or value == "" and tostring(place.path[#place.path]):find("[tT]ime") then return false end
+    local is_null = value == json.null and not (r.custom and place.path[1] == "spec")
+    if is_null or value == "" and tostring(place.path[#place.path]):find("[tT]ime") then return false end
     if r.custom and place.path[1] == "metadata" and #place.path > 1 then return false end
   end
   tree.set(body(r), place.path, value)
@@ -82,6 +94,7 @@ function ways.kind(s, r)
   local field, value = table.unpack(s:pick { { "kind", "Other" }, { "apiVersion", "v2" }, { "apiVersion", "apps/v1" }, { "kind", "" }, { "kind", json.null },
     { "apiVersion", json.null }, { "kind", "ConfigMap" } })
   -- see differences.lua
+  if r.custom and r.verb == "status" then return false end
   if is_apply(r) and field == "kind" and (value == "ConfigMap" or r.custom and value == "" or r.kind == "Gadget") then return false end
   if type(body(r).metadata) == "table" and body(r).metadata.generateName then return false end
   if r.base and r.custom and value == json.null then return false end

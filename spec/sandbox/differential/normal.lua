@@ -131,6 +131,7 @@ function M:value(value, key, is_list)
     if key == "continue" and value ~= "" then return "<continue>" end
     return self:text(value)
   elseif kind == "number" then
+    if key == "nodePort" and value >= 30000 and self.dry then return "<node port>" end -- drawn anew, and given back
     if key == "nodePort" and value >= 30000 then return label(self, "node port", tostring(value)) end
     return value
   elseif kind ~= "table" then

@@ -118,7 +118,7 @@ end
 -- (waits, on a real server)
 function Side:perform(r)
   local plain = self:plain(r)
-  self.normal.unordered = r.unordered
+  self.normal.unordered, self.normal.dry = r.unordered, r.query.dryRun ~= nil
   if r.settle and self.server.settle then loop.sleep(self.server.settle) end
   local answer = self.server.send(plain)
   local out = { status = answer.status, plain = plain, content_type = (answer.content_type or ""):gsub(";.*", "") }
