@@ -21,7 +21,7 @@ ASSETS  := $(sort $(shell find lua policies crds -type f 2>/dev/null | grep -vE 
 TESTS   := $(patsubst spec/host/%.c,$(B)/spec/%,$(wildcard spec/host/*_test.c))
 SUPPORT := $(patsubst %.c,$(B)/%.o,$(filter-out %_test.c,$(wildcard spec/host/*.c)))
 
-.PHONY: all help deps run test lint asan valgrind fuzz bench install clean
+.PHONY: all help deps run test check lint asan valgrind fuzz bench install clean
 all: build/moonphase ## build the program
 
 help: ## this list
@@ -61,6 +61,9 @@ run: build/moonphase ## a simulated cluster (CLUSTER=kube: a real one), the oper
 
 test: build/moonphase $(TESTS) ## everything: C unit tests, Lua specs, the lifecycle on a real control plane
 	@spec/run-tests $(TESTS)
+
+check: build/moonphase ## the shipped policies in every state that two events lead to (make test tries a part of them), and long stories
+	@build/moonphase check policies --seconds all --stories 1000
 
 lint: build/.deps ## compiler warnings as errors, luacheck, the rules of the house
 	@spec/lint

@@ -103,9 +103,9 @@ end
 
 -- ctx: {cluster, informer, owner_uid, digest, settled (a table to remember in what was found equal),
 -- replace_allowed(child) -> bool, may_delete(child) -> bool (nil: yes): asked just before a delete, also of what is made anew,
--- count(kind), dry_run(child, found, live): asked in place of a write, version: the resourceVersion that the
--- first write must meet (nil: any), answered(child, verb, HTTP status, words): told of each write (nil: nobody is), not_kept(child, found): told when a write was taken and something
--- differs all the same}
+-- count(kind), dry_run(child, found, live): asked in place of a write, version: the resourceVersion that the first write must meet
+-- (nil: any), answered(child, verb, HTTP status, words): told of each write (nil: nobody is), not_kept(child, found): told when a
+-- write was taken and something differs all the same}
 local function body_of(ctx, child, uid)
   local body, meta, annotations = {}, {}, {}
   for k, v in pairs(child) do body[k] = v end
@@ -154,7 +154,8 @@ local function delete(ctx, child, uid)
   ctx.count(child.kind)
   local answer, failure = ctx.cluster:request {
     method = "DELETE", path = path_of(ctx, child),
-    body = { apiVersion = "v1", kind = "DeleteOptions", preconditions = { uid = uid, resourceVersion = ctx.version }, propagationPolicy = "Background" },
+    body = { apiVersion = "v1", kind = "DeleteOptions", preconditions = { uid = uid, resourceVersion = ctx.version },
+      propagationPolicy = "Background" },
   }
   tell(ctx, child, "delete", answer, failure)
   if ok(answer) then

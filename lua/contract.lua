@@ -77,8 +77,8 @@ local function is_function(generation, path)
   return type(said) == "table" and said[name] == "function"
 end
 
--- What is wrong with an input's `http` (lua/types/policy.lua, HttpSource).
-local function http_trouble(generation, http)
+-- What is wrong with an input's `http` (lua/types/policy.lua, HttpSource), as the end of a sentence; nil if nothing is.
+function M.http_trouble(generation, http)
   if type(http) ~= "table" then return "must be a table" end
   for field in pairs(http) do
     if not HTTP[field] then return "has no field " .. tostring(field) end
@@ -110,7 +110,7 @@ local function inputs_trouble(declaration, generation)
   local count = 0
   for name, input in pairs(declaration.inputs) do
     count = count + 1
-    local http = input.http ~= nil and http_trouble(generation, input.http)
+    local http = input.http ~= nil and M.http_trouble(generation, input.http)
     if http then return ("inputs.%s.http %s"):format(name, http) end
     if not is_text(input.by) or (input.kind ~= nil and not texts(input.match)) then
       return ("inputs.%s must say `by` (a path in the object) and `match` (paths in the input)"):format(name)

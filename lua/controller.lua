@@ -9,10 +9,9 @@ local ahead = require "ahead"
 local contract = require "contract"
 local diff = require "diff"
 local events = require "events"
+local explain = require "explain"
 local guard = require "guard"
 local leader = require "leader"
-local masked = require "masked"
-local observe = require "observe"
 local reconcile = require "reconcile"
 local rollout = require "rollout"
 local watches = require "watches"
@@ -239,6 +238,7 @@ end
 
 function M:forget_inputs(key)
   for _, input in pairs(self.inputs) do input:forget(key) end
+  if self.shadow then self.shadow:forget(key) end
 end
 
 function M:forget(key)
@@ -352,15 +352,7 @@ end
 -- What would be decided about a key now, and why; nil if there is no such object. Decided anew: a decision
 -- is a pure function of what is seen, so keeping a thousand of them would only cost memory.
 function M:explain(key)
-  local handle = self.objects and self.objects:get(key)
-  if not handle then return nil end
-  local seen = observe.seen(self, key, handle)
-  seen.trace = true
-  local decision, failure = self.guard:decide(seen)
-  if decision then decision.children = masked.children(decision.children) end
-  return { key = key, generation = handle.generation, resourceVersion = handle.version, decision = decision or nil,
-    failure = failure or nil, problems = self.problems[key] and json.array(self.problems[key]) or nil,
-    last_error = self.last_error[key], held = self.rollout:is_held(key) or nil, policy = { digest = self.digest } }
+  return explain.of_controller(self, key)
 end
 
 return M

@@ -35,7 +35,8 @@ local function inputs_of(world, key, handle)
   local list = json.array {}
   for name, input in pairs(world.inputs) do
     local answer = input:answer(world, key, handle)
-    local one = { name = name, wanted = handle.indexes[name], state = answer.state, age = answer.age, message = answer.message, reason = answer.reason }
+    local one = { name = name, wanted = handle.indexes[name], state = answer.state, age = answer.age, message = answer.message,
+      reason = answer.reason }
     if input.informers then
       for field, value in pairs(watched_input(input, handle)) do one[field] = value end
     end
@@ -53,8 +54,8 @@ local function children_of(world, key, handle)
     for _, child_key in ipairs(informer:find(namespace, "parent", name)) do
       local child = informer:get(child_key)
       if child and child.indexes.owner == handle.uid then
-        list[#list + 1] = { kind = informer.kind.kind, name = child_key:match("[^/]+$"), resourceVersion = child.version, generation = child.generation,
-          policy = child.indexes.digest }
+        list[#list + 1] = { kind = informer.kind.kind, name = child_key:match("[^/]+$"), resourceVersion = child.version,
+          generation = child.generation, policy = child.indexes.digest and child.indexes.digest:match "^[^.]*" }
       end
     end
   end
@@ -87,11 +88,12 @@ end
 function M.of_controller(world, key)
   local handle = world.objects and world.objects:get(key)
   if not handle then return nil end
-  local decision, failure = decide(function() return observe.seen(world, key, handle) end, function(seen) return world.guard:decide(seen) end)
-  return { key = key, generation = handle.generation, resourceVersion = handle.version, decision = decision or nil, failure = failure or nil,
-    problems = world.problems[key] and json.array(world.problems[key]) or nil, last_error = world.last_error[key],
-    held = world.rollout:is_held(key) or nil, policy = { digest = world.digest }, status = told(world, key), inputs = inputs_of(world, key, handle),
-    children = children_of(world, key, handle), writes = writes.list(world.remembered[key]) }
+  local decision, failure = decide(function() return observe.seen(world, key, handle) end,
+    function(seen) return world.guard:decide(seen) end)
+  return { key = key, generation = handle.generation, resourceVersion = handle.version, decision = decision or nil,
+    failure = failure or nil, problems = world.problems[key] and json.array(world.problems[key]) or nil, last_error = world.last_error[key],
+    held = world.rollout:is_held(key) or nil, policy = { digest = world.digest }, status = told(world, key),
+    inputs = inputs_of(world, key, handle), children = children_of(world, key, handle), writes = writes.list(world.remembered[key]) }
 end
 
 -- ---------------------------------------------------------------- computed from the cluster
@@ -111,7 +113,8 @@ local function writers(object)
   return list
 end
 
--- (waits) The last writes of the object and its children, as the cluster tells of them: {kind, name, manager, operation, subresource, time}.
+-- (waits) The last writes of the object and its children, as the cluster tells of them: {kind, name, manager, operation, subresource,
+-- time}.
 local function written(view, key, children)
   local namespace, name = key:match("^(.-)/(.+)$")
   local places, list = { { view.kind, name } }, json.array {}
@@ -139,12 +142,14 @@ function M.of_view(view, key)
   local paper = view.paper
   local handle = paper.objects:get(key)
   if not handle then return nil end
-  local decision, failure = decide(function() return (paper:seen(key)) end, function(seen) return view:decide(seen) end)
+  local decision, failure = decide(function() return (paper:seen(key)) end,
+    function(seen) return view:decide(seen) end)
   if not decision and not failure then return nil end -- it is being deleted
   local children = children_of(paper, key, handle)
-  return { key = key, generation = handle.generation, resourceVersion = handle.version, decision = decision or nil, failure = failure or nil,
-    policy = { digest = paper.digest }, status = told(paper, key), inputs = inputs_of(paper, key, handle), children = children,
-    written = written(view, key, children), warnings = #view.warnings > 0 and json.array(view.warnings) or nil }
+  return { key = key, generation = handle.generation, resourceVersion = handle.version, decision = decision or nil,
+    failure = failure or nil, policy = { digest = paper.digest }, status = told(paper, key),
+    inputs = inputs_of(paper, key, handle), children = children, written = written(view, key, children),
+    warnings = #view.warnings > 0 and json.array(view.warnings) or nil }
 end
 
 return M

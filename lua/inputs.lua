@@ -8,9 +8,7 @@
 -- view: who decides: the controller, or policies beside it (beside.lua): {generation, settings, objects}. key, handle: of the object.
 -- An input that declares both a kind and `http` is asked by HTTP when the settings name a server, else it is watched.
 
-local http = require "inputs.http"
 local objects = require "inputs.objects"
-local request = require "inputs.request"
 
 local M = {}
 
@@ -44,9 +42,9 @@ function M.source_words(declared, settings)
   return json.encode { role = "http", question = question, server = M.server(declared, settings) }
 end
 
--- A source of inputs.http for a declaration's `http`. options: {cluster, namespace, on_answer}.
+-- (What asks by HTTP is loaded where somebody does.) A source of inputs.http for a declaration's `http`. options: {cluster, namespace, on_answer}.
 function M.source(declared, settings, options)
-  return http.new { http = declared, server = M.server(declared, settings), cluster = options.cluster, namespace = options.namespace,
+  return require("inputs.http").new { http = declared, server = M.server(declared, settings), cluster = options.cluster, namespace = options.namespace,
     on_answer = options.on_answer }
 end
 
@@ -64,13 +62,13 @@ end
 
 function Asked:answer(view, key, handle)
   if not self.source then return { state = "unknown", reason = "NotConfigured", message = "the settings name no server to ask" } end
-  return (self.source:about(view, self, key, handle, view.add ~= nil)) -- policies on paper are woken by nobody
+  return (self.source:about(view, self, key, handle))
 end
 
 function Asked:limit(view, key, handle)
   if not self.declaration.limit or not self.source then return nil end
-  local _, known = self.source:about(view, self, key, handle, view.add ~= nil)
-  return known and known.value and math.tointeger(tonumber(request.at(known.value, self.declaration.limit)))
+  local _, known = self.source:about(view, self, key, handle)
+  return known and known.value and math.tointeger(tonumber(require("inputs.request").at(known.value, self.declaration.limit)))
 end
 
 function Asked:wait_synced(seconds, set)

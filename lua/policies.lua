@@ -111,25 +111,37 @@ local function one_document(text, name)
   return settings
 end
 
+-- "FILE:LINE: ..." of the first of these settings ("grace.image", "grace.image must be a number").
+local function refused(text, file, before, list, after)
+  table.sort(list)
+  local keys = {}
+  for key in list[1]:match("^%S+"):gmatch("[^.]+") do keys[#keys + 1] = key end
+  return nil, ("%s:%d: %s%s%s"):format(file, require("outline").new(text):line(keys), before, table.concat(list, ", "), after or "")
+end
+
+-- settings.yaml of the folder; what moonphase's own has too is of the same type there. nil, text.
+local function of_files(files)
+  local text, name = files["settings.yaml"] or "", "settings.yaml"
+  local settings, why = one_document(text, name)
+  if not settings then return nil, why end
+  local ours, wrong = moonphase.read_asset("policies/settings.yaml"), {}
+  if ours and ours ~= text then overlay(one_document(ours, name) or {}, settings, "", nil, wrong) end
+  if #wrong > 0 then return refused(text, name, "the setting ", wrong) end
+  return settings
+end
+
 -- settings.yaml of the folder with the administrator's file over it. nil, text.
 function M.settings(files, path)
-  local settings, why = one_document(files["settings.yaml"] or "", "settings.yaml")
-  if not settings then return nil, why end
-  if not path then return settings end
+  local settings, why = of_files(files)
+  if not settings or not path then return settings, why end
   local text, trouble = fs.read(path)
   if not text then return nil, "--settings " .. path .. " cannot be read: " .. trouble end
-  local over, wrong = one_document(text, path)
-  if not over then return nil, wrong end
+  local over, not_read = one_document(text, path)
+  if not over then return nil, not_read end
   local unknown, misshapen = {}, {}
   settings = overlay(settings, over, "", unknown, misshapen)
-  if #unknown > 0 then
-    table.sort(unknown)
-    return nil, path .. ": unknown setting " .. table.concat(unknown, ", ") .. "; settings.yaml of the policies lists all"
-  end
-  if #misshapen > 0 then
-    table.sort(misshapen)
-    return nil, path .. ": setting " .. table.concat(misshapen, ", ")
-  end
+  if #unknown > 0 then return refused(text, path, "unknown setting ", unknown, "; settings.yaml of the policies lists all") end
+  if #misshapen > 0 then return refused(text, path, "the setting ", misshapen) end
   return settings
 end
 

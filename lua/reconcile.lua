@@ -116,7 +116,8 @@ local function send_status(world, key, object, wanted)
   end
   world:count_write(world.kind.kind, key)
   local result, answer = status.write(world.cluster, world.kind, key, body)
-  writes.note(world, key, "status", world.kind.kind, key:match("[^/]+$"), ANSWERS[result or ""] or 0, not result and answer or nil)
+  local words = not result and answer or type(body.status.phase) == "string" and "phase " .. body.status.phase or nil
+  writes.note(world, key, "status", world.kind.kind, key:match("[^/]+$"), ANSWERS[result or ""] or 0, words)
   if result == "written" then
     world.objects:of(key):wrote(answer)
   elseif result == "conflict" then

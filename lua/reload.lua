@@ -17,13 +17,16 @@ M.__index = M
 local TRIAL_SECONDS = 600 -- every object is decided once more in this time
 local STEADY_SECONDS = 1
 local AGAIN_SECONDS = 0.05
+local PASSED_MOST = 16
 local LINGER_SECONDS = 60 -- a request that is under way still tells its watch what was answered
 
 -- All that only a candidate needs is loaded with the first of them: an operator whose policies nobody edits is a fifth smaller
 -- without. (Specs are run anyway: lint need not look at them.)
 local function look_over(files, settings) return require("reload.apart").lint(files, settings) end
 
-local function hooks_of(options) return options.hooks or { lint = look_over, check = options.check } end
+local function walk(files, settings, seconds) return require("reload.apart").check(files, settings, seconds) end
+
+local function hooks_of(options) return options.hooks or { lint = look_over, check = options.check or walk } end
 
 -- Of what was read: files and settings together, and of what specs can see, which is all but the settings.
 local function digests(files, settings)
@@ -170,15 +173,30 @@ local function take(self, c, cause)
   tell(self, nil, "swapped", words_of(c))
 end
 
+-- What lint and the specs said of the last few texts that passed: who goes back to one of them need not wait for that again.
+local function passed_before(self, digest)
+  for _, one in ipairs(self.passed) do
+    if one.digest == digest then return one.said end
+  end
+end
+
+local function remember(self, digest, said)
+  if passed_before(self, digest) then return end
+  table.insert(self.passed, 1, { digest = digest, said = said })
+  self.passed[PASSED_MOST] = nil
+end
+
 -- (waits) What was read, tried. "again" if something else is there by now.
 local function try(self, found, cause)
   local c <close> = require("reload.candidate").new { world = self.world, files = found.files, settings = found.settings,
-    name = self.dir or "built-in policies", digest = found.digest, specs_known = self.dir == nil or self.passed[found.files_digest], hooks = self.hooks }
+    name = self.dir or "built-in policies", digest = found.digest, lint_known = passed_before(self, found.digest),
+    specs_known = self.dir == nil or passed_before(self, found.files_digest) ~= nil, hooks = self.hooks }
   local ok, why = c:try()
   local present = read(self)
   if not present or present.digest ~= found.digest then return "again" end -- half of a save was read, or a new one came
   if not ok then return refuse(self, why, found.digest) end
-  self.passed = { [found.files_digest] = true }
+  remember(self, found.digest, c.said.lint)
+  remember(self, found.files_digest, true)
   take(self, c, cause)
   self.digest = found.digest
 end

@@ -28,7 +28,7 @@ function M.new(world, previous)
     log.warn("rollout.budget is no number from 1 on; models move one at a time", { budget = tostring(wanted) })
   end
   local self = setmetatable({ world = world, budget = budget and budget >= 1 and budget // 1 or 1,
-    moving = {}, moving_count = 0, held = {}, pinned = {}, stopped = false, marks = {}, changed = {}, halted = {} }, M)
+    moving = {}, moving_count = 0, held = {}, pinned = {}, stopped = false, changed = {}, halted = {} }, M)
   for key, moved in pairs(previous and previous.moving or {}) do
     self.moving[key] = { was = moved.was, digest = moved.digest, was_failed = moved.was_failed, cause = moved.cause, inputs = moved.inputs }
     self.moving_count = self.moving_count + 1
@@ -74,14 +74,18 @@ end
 
 -- ---------------------------------------------------------------- marks, and who changed what
 
--- The digest of a template; calculated again only when it is another one (digest.quick is of this process alone).
-local function template_digest(self, key, template)
-  local quick, known = digest.quick(template), self.marks[key]
-  if not known or known.quick ~= quick then
-    known = { quick = quick, text = digest.sha256(json.encode(template)):sub(1, 16) }
-    self.marks[key] = known
-  end
-  return known.text
+-- The mark of a child that the policy of this digest wants. (With a template about 15 microseconds.)
+function M.mark(policy_digest, child)
+  local template = child.spec and child.spec.template
+  return template and policy_digest .. "." .. digest.sha256(json.encode(template)):sub(1, 16) or policy_digest
+end
+
+-- Whether to write `child` over `live`, which bears this mark (nil: none), restarts pods. What a template only says no more is in
+-- no comparison of the two, but in their marks; and if nothing at all differs, nothing is written.
+function M.would_restart(child, live, mark)
+  if template_differs(child, live) then return true end
+  local before, wanted = mark and mark:match("%.(.+)$"), M.mark("", child):match("%.(.+)$")
+  return before ~= nil and before ~= wanted and #diff.compare(child, live) > 0
 end
 
 -- Why what is wanted may differ from what is live, by its mark: "policy", "input", or nil: then somebody else changed it.
@@ -142,7 +146,7 @@ function M:hold(key, handle, child, informer)
   local child_key = child.metadata.namespace .. "/" .. child.metadata.name
   local there = informer:get(child_key)
   local mark = there and there.indexes.digest
-  local wanted = world.digest .. "." .. template_digest(self, key, child.spec.template)
+  local wanted = M.mark(world.digest, child)
   local cause = mark and cause_of(mark, wanted)
   local live = mark and (cause or self.pinned[key]) and informer:read(child_key)
   local moving, pinned = self.moving[key], self.pinned[key]
@@ -154,7 +158,7 @@ function M:hold(key, handle, child, informer)
   local status = object and type(object.status) == "table" and object.status or {}
   if live.spec.replicas == 0 or is_users_change(status, handle) then return passes(self, key, child, wanted) end
   if pinned and (pinned.cause == "policy" or pinned.failed == wanted) then return as_it_was(child, pinned.was), pinned.digest end
-  if not template_differs(child, live) then
+  if not M.would_restart(child, live, mark) then
     if moving then moving.arrived = true end
     return passes(self, key, child, wanted)
   end
@@ -250,7 +254,7 @@ end
 
 function M:forget(key)
   if self.pinned[key] then let_go(self, self.pinned[key].halts) end
-  self.held[key], self.pinned[key], self.marks[key] = nil, nil, nil
+  self.held[key], self.pinned[key] = nil, nil
   if self.moving[key] then release(self, key) end
 end
 

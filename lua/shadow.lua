@@ -18,6 +18,7 @@ M.__index = M
 local PATHS_MOST = 12      -- of one object, in a log line
 local VALUE_MOST = 200     -- bytes of a value of the status, in a log line
 local SYNC_SECONDS = 30
+local INPUT_SECONDS = 2
 local WHATS = { "status", "children", "prune", "replace", "error" }
 
 -- options: {controller, dir, settings_path}. load() and start() follow.
@@ -144,6 +145,11 @@ local function tell(self, key, found)
   log.info("shadow: decides otherwise", { key = key, shadow = self.side.generation.digest, differs = text })
 end
 
+-- An object is gone.
+function M:forget(key)
+  for _, input in pairs(self.side and self.side.set.inputs or {}) do input:forget(key) end
+end
+
 -- The controller worked on this key.
 function M:touch(key)
   if self.waiting[key] then return end
@@ -186,6 +192,7 @@ local function sync(set)
     if loop.now() > deadline then return "a watch of theirs is not complete: " .. (set:trouble() or "no answer came") end
     loop.sleep(0.01)
   end
+  set:wait_for_inputs(INPUT_SECONDS)
   set:open()
 end
 

@@ -96,6 +96,7 @@ local function run_half(files, names, half, label, outcome)
     what.failure = M.in_folder(what.failure)
     outcome.failed[#outcome.failed + 1] = what
   end
+  loop.sleep(0) -- reading the texts, and what comes after the tests, are turns of their own
   local generation, failure = policy.load { files = M.with(files, names), name = label, background = true,
     limits = { instructions = policies.LIMITS.instructions, wall_ms = WALL_MS } }
   if not generation then return fails { failure = failure } end
@@ -109,8 +110,10 @@ local function run_half(files, names, half, label, outcome)
     outcome.count = outcome.count + 1
     if result.failure then fails { file = titles[i].file, test = titles[i].test, failure = result.failure } end
   end
+  loop.sleep(0)
   local clean, kept = generation:check_state()
   if not clean then fails { failure = kept } end
+  loop.sleep(0)
 end
 
 local function cancelling(tasks)

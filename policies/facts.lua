@@ -243,6 +243,13 @@ local function unready_words(s)
   return #names > 0 and "; container " .. table.concat(names, ", ") .. " runs and is not ready" or ""
 end
 
+-- While a source is silent no child is written. What the operator had still to write when it ended is missing then; a model that was
+-- deployed before stays so.
+local function has_its_routes(s)
+  if not s.silent or s.status.phase == "Deployed" then return true end
+  return s.service ~= nil and (s.ingress ~= nil or s.http_route ~= nil or s.settings.route == "none")
+end
+
 -- How far the Deployment is. `mark` says which pod template is wanted (children/deployment.lua).
 --   current   the live Deployment has that template
 --   settled   and its controller has seen it, so that its conditions and newest pods speak of it
@@ -260,7 +267,7 @@ function M.follow(s, mark)
   r.settled = r.observed and r.current
   r.in_place = r.settled and live.spec.replicas == s.desired and not live.spec.paused
   r.complete = r.in_place and s.desired > 0 and r.replicas == s.desired and r.updated == s.desired
-    and r.available == s.desired and #(s.seen.problems or {}) == 0
+    and r.available == s.desired and #(s.seen.problems or {}) == 0 and has_its_routes(s)
   s.rollout = r
   s.newest_pods = r.settled and s.desired > 0 and newest_pods(s) or {}
   s.unready = unready_words(s)

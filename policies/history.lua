@@ -7,7 +7,7 @@
 
 local M = {}
 
-local MOST_RECORDS, MOST_BYTES = 32, 262144 -- of the CRD, and what a status may grow by, whatever the settings say
+local MOST_RECORDS, MOST_BYTES = 256, 262144 -- of the CRD, and what a status may grow by, whatever the settings say
 local DIGITS = 8
 
 -- What tells whether a client's token changed, and no more: too short to try passwords against, and another one for the

@@ -135,6 +135,20 @@ it("keeps the record of each spec that alone is too large, also between others",
   assert.equal("y", history[1].spec.description)
 end)
 
+it("may be longer than 32, up to what the CRD takes", function()
+  for limit, most in pairs { [64] = 64, [1000] = 256 } do
+    local w = world.deployed()
+    w.settings.history.limit, w.object.metadata.generation = limit, 301
+    for generation = 2, 301 do
+      w.revisions[generation - 1] = { generation = generation, time = "2020-03-23T02:03:15Z", spec = { displayName = "x" } }
+    end
+    local history = world.decide(w).status.history
+    assert.equal(most, #history)
+    assert.equal(301, history[1].generation)
+    assert.equal(302 - most, history[most].generation)
+  end
+end)
+
 it("is never more than 256 KiB in the store, whatever the settings say (fault 34)", function()
   local w = world.deployed()
   w.settings.history.maxBytes, w.settings.history.limit = 1 << 30, 1000

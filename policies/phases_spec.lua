@@ -246,6 +246,24 @@ describe("a problem that a write met", function()
   end)
 end)
 
+describe("a model whose group cannot be read", function()
+  local function silent(change)
+    local w = world.deployed()
+    w.group = { state = "unknown" }
+    change(w)
+    return phase(w)
+  end
+
+  it("stays Deployed, and is not called so first while its Service or its route was never written", function()
+    assert.equal("Deployed", silent(function() end))
+    assert.equal("Deployed", silent(function(w) w.object.status = nil end))
+    for _, kind in ipairs { "services", "ingresses" } do
+      assert.equal("Deploying", silent(function(w) w.object.status, w.children[kind] = nil, {} end))
+      assert.equal("Deployed", silent(function(w) w.children[kind] = {} end))
+    end
+  end)
+end)
+
 describe("deciding again on one's own result", function()
   local worlds = {
     new = world.new,

@@ -12,7 +12,12 @@
 --   3. Nothing is kept for one that could not start even then. So a small deployment may run beside a large one that waits in vain, and
 --      one that can never fit keeps nobody waiting. The price: the large one has to wait until enough is free at once.
 
+local primehub = require "primehub"
+
 local M = {}
+
+-- Where groups and their quotas are asked, when the settings name PrimeHub's GraphQL server; else they are PhGroup objects.
+M.groups = primehub.GROUPS
 
 -- Pods with this label are asked about, and count. Its value is the escaped name of the group.
 M.label = "primehub.io/group"
@@ -231,6 +236,8 @@ end
 -- settings}, and when others come first: ahead = array of {uses, count, keeps = whether it has run and keeps its place}, ending = {what
 -- the pods use that are ending}, place = {what is kept for the deployment of this pod}.
 -- Answers {uses} when the pod may be created, {uses, refused = name of the row, code, message} when not.
+---@param review QuotaReview
+---@return QuotaAnswer
 function M.admit(review)
   local uses = M.uses(review.pod, review.settings)
   local r = { group = review.group, used = review.used, uses = uses, ahead = review.ahead, ending = review.ending, place = review.place }

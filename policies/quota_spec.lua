@@ -128,7 +128,7 @@ describe("A quota", function()
     assert.equal("Group phusers exceeded cpu quota: 4, requesting 2, limited: 4", said[1])
   end)
 
-  it("bounds cpu first, then memory, then the others by name", function()
+  it("bounds cpu first, then memory, then the others by name, each by its own amount (fault 41)", function()
     local p = pod(container { cpu = "2", memory = "2Gi", ["a.b/c"] = "2", ["nvidia.com/gpu"] = "2" })
     local limits = { cpu = "1", memory = "1Gi", ["a.b/c"] = "1", ["nvidia.com/gpu"] = "1" }
     for _, name in ipairs { "cpu", "memory", "a.b/c", "nvidia.com/gpu" } do

@@ -144,7 +144,7 @@ describe("a private endpoint", function()
     assert.same({ "# clients of spam-classifier-abcxy", "alice:" .. APR1, "bob:" .. APR1 }, lines(secret))
   end)
 
-  it("takes hashes as they are and hashes tokens itself, each with a salt of its own, the same each time", function()
+  it("takes hashes as they are and hashes tokens itself, each with a salt of its own, the same each time (fault 20)", function()
     local bcrypt = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC"
     local function made(clients) return lines(child(new(private(clients)), "Secret")) end
     local clients = { { name = "alice", token = "s3cret-token" }, { name = "bob", token = "s3cret-token" }, { name = "carol", token = bcrypt },

@@ -82,6 +82,7 @@ end
 
 local PLACE = { Deployment = "deployments", Service = "services", Ingress = "ingresses", Secret = "secrets", HTTPRoute = "http_routes" }
 
+-- Whether there is something else now.
 local function write_child(w, child)
   local place, name = w.children[PLACE[child.kind]], child.metadata.name
   local live = place[name]
@@ -92,8 +93,10 @@ local function write_child(w, child)
   -- what a Deployment's controller wrote stays
   local revision = live and live.metadata.annotations and live.metadata.annotations["deployment.kubernetes.io/revision"]
   if revision then new.metadata.annotations["deployment.kubernetes.io/revision"] = revision end
+  if live and json.equal(live, new) then return false end
   if live and not json.equal(live.spec, new.spec) then new.metadata.generation = new.metadata.generation + 1 end
   place[name] = new
+  return true
 end
 
 local function with_times(w, wanted)
@@ -107,12 +110,15 @@ local function with_times(w, wanted)
   return status
 end
 
--- What the host does: children first, then (decided anew) the status. Returns the decision whose status was written.
+-- What the host does: children first, then the status (decided anew, if they are others now). Returns the decision whose
+-- status was written.
 function M.apply(w)
-  local decision = M.decide(w)
-  for _, child in ipairs(decision.children) do write_child(w, child) end
-  for _, gone in ipairs(decision.prune) do w.children[PLACE[gone.kind]][gone.name] = nil end
-  decision = M.decide(w)
+  local decision, changed = M.decide(w), false
+  for _, child in ipairs(decision.children) do changed = write_child(w, child) or changed end
+  for _, gone in ipairs(decision.prune) do
+    w.children[PLACE[gone.kind]][gone.name], changed = nil, true
+  end
+  if changed then decision = M.decide(w) end
   w.object.status = with_times(w, decision.status)
   local left = json.array {}
   for _, revision in ipairs(w.revisions) do
@@ -148,6 +154,7 @@ end
 -- template, `available` (default: all) of its replicas running. `templates` tells how often the template changed.
 function M.roll(w, available, templates)
   local live = w.children.deployments[M.CHILD]
+  if not live then error("the policies made no Deployment, or pruned it: look at `children` and `prune` of what decide returns", 0) end
   local wanted, revision = live.spec.replicas, tostring(templates or 1)
   available = available or wanted
   live.metadata.annotations["deployment.kubernetes.io/revision"] = revision
@@ -170,14 +177,14 @@ local function deploy(w)
   return w
 end
 
--- Most specs begin with this one. Where the policies err on it, each spec meets the error itself.
-local is_made, made = pcall(function() return deploy(M.new()) end)
+-- Most specs begin with this one. (A policy that errs on it errs here, once for each file of specs.)
+local deployed = deploy(M.new())
 
 -- A world in which the model is Deployed.
 function M.deployed(change)
-  if is_made and not change then return copy(made) end
+  if not change then return copy(deployed) end
   local w = M.new()
-  if change then change(w) end
+  change(w)
   return deploy(w)
 end
 

@@ -32,6 +32,9 @@ int bind_open_certificate(lua_State *L);
 int bind_open_base64(lua_State *L);
 /* value.h's json, and json.cut for what comes from outside. */
 int bind_open_json(lua_State *L);
+/* json.cut: what lies on or below the paths (an array at `at`) of a text, as a value, without building anything of the rest; the argument
+ * behind it: of at most so many bytes. Pushes the value, or nil and a sentence; returns how many. */
+int bind_cut(lua_State *L, const char *text, size_t len, int at);
 int bind_open_typed(lua_State *L);
 /* loop.virtual: bind_virtual.c. */
 int bind_virtual(lua_State *L);

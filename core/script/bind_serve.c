@@ -22,6 +22,7 @@ struct server_box {
 	struct host *host;
 	struct http_server *server;
 	int handler, direct, anchor; /* direct LUA_REFNIL: there is none */
+	bool uncopied;               /* a call has no `body` */
 };
 
 struct call_box {
@@ -94,6 +95,21 @@ static int call_peer(lua_State *L)
 	return 1;
 }
 
+static int call_text(lua_State *L)
+{
+	const struct call_box *box = lua_touserdata(L, lua_upvalueindex(1));
+	if (!box->call)
+		return 0;
+	lua_pushlstring(L, box->call->body, box->call->body_len);
+	return 1;
+}
+
+static int call_cut(lua_State *L)
+{
+	const struct call_box *box = lua_touserdata(L, lua_upvalueindex(1));
+	return box->call ? bind_cut(L, box->call->body, box->call->body_len, 1) : 0;
+}
+
 static int call_client(lua_State *L)
 {
 	const struct call_box *box = lua_touserdata(L, lua_upvalueindex(1));
@@ -102,19 +118,21 @@ static int call_client(lua_State *L)
 }
 
 /* Push the box, empty, and the table that the handler gets. */
-static struct call_box *push_call(lua_State *L, const struct http_call *call)
+static struct call_box *push_call(lua_State *L, const struct server_box *server, const struct http_call *call)
 {
 	static const luaL_Reg functions[] = {
 		{"header", call_header}, {"query", call_query}, {"queries", call_queries}, {"stream", call_stream},
-		{"peer", call_peer}, {"client", call_client},
+		{"peer", call_peer}, {"client", call_client}, {"text", call_text}, {"cut", call_cut},
 	};
 	struct call_box *box = lua_newuserdatauv(L, sizeof *box, 0);
 	box->call = NULL;
-	lua_createtable(L, 0, 9);
+	lua_createtable(L, 0, 11);
 	set_text(L, "method", call->method);
 	set_text(L, "path", call->path);
-	lua_pushlstring(L, call->body, call->body_len);
-	lua_setfield(L, -2, "body");
+	if (!server->uncopied) {
+		lua_pushlstring(L, call->body, call->body_len);
+		lua_setfield(L, -2, "body");
+	}
 	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
 		lua_pushvalue(L, -2);
 		lua_pushcclosure(L, functions[i].func, 1);
@@ -209,7 +227,7 @@ static void start_handler(lua_State *L, struct arrival *a, int box)
 static int handle(lua_State *L)
 {
 	struct arrival *a = lua_touserdata(L, 1);
-	struct call_box *box = push_call(L, a->call);
+	struct call_box *box = push_call(L, a->server, a->call);
 	/* Whatever raises from here on is answered by on_call, out of the box: it must not be collected before. */
 	lua_pushvalue(L, 2);
 	lua_rawsetp(L, LUA_REGISTRYINDEX, a->server);
@@ -260,7 +278,7 @@ static void close_server(struct host_resource *r)
 static void read_options(lua_State *L, struct http_server_options *o)
 {
 	static const char *const known[] = {"address", "unix", "handler", "direct", "cert", "key", "body_max", "connections",
-		"idle_timeout", "request_timeout", "per_address", "client_ca", "too_large", "any_method", NULL};
+		"idle_timeout", "request_timeout", "per_address", "client_ca", "too_large", "any_method", "uncopied", NULL};
 	host_need_machine(L, "http.serve");
 	opt_check(L, 1, "http.serve", known);
 	o->address = opt_text(L, 1, "address", NULL);
@@ -297,6 +315,7 @@ int bind_serve(lua_State *L)
 	struct server_box *box = lua_newuserdatauv(L, sizeof *box, 2);
 	memset(box, 0, sizeof *box);
 	box->host = h;
+	box->uncopied = opt_bool(L, 1, "uncopied");
 	o.arg = box;
 	lua_pushstring(L, o.too_large);
 	lua_setiuservalue(L, -2, 2); /* the server keeps that text by its address, and no copy */

@@ -80,22 +80,20 @@ int bind_open_digest(lua_State *L)
 	return 1;
 }
 
-/* (text, paths, most): what lies on or below the paths, as a value, without building anything of the rest; at most so many bytes. */
-static int l_json_cut(lua_State *L)
+int bind_cut(lua_State *L, const char *text, size_t len, int at)
 {
-	size_t len, count = lua_rawlen(L, 2);
-	const char *text = luaL_checklstring(L, 1, &len);
-	luaL_checktype(L, 2, LUA_TTABLE);
-	luaL_argcheck(L, count <= JSON_PATHS_MAX, 2, "too many paths");
+	luaL_checktype(L, at, LUA_TTABLE);
+	size_t count = lua_rawlen(L, at);
+	luaL_argcheck(L, count <= JSON_PATHS_MAX, at, "too many paths");
 	const char *paths[JSON_PATHS_MAX];
 	for (size_t i = 0; i < count; i++) {
-		if (lua_rawgeti(L, 2, (lua_Integer)i + 1) != LUA_TSTRING)
-			luaL_argerror(L, 2, "an array of paths was expected");
+		if (lua_rawgeti(L, at, (lua_Integer)i + 1) != LUA_TSTRING)
+			luaL_argerror(L, at, "an array of paths was expected");
 		paths[i] = lua_tostring(L, -1); /* the table holds it */
 		lua_pop(L, 1);
 	}
-	lua_Integer most = luaL_optinteger(L, 3, VALUE_TEXT_MAX);
-	luaL_argcheck(L, most > 0 && most <= (lua_Integer)VALUE_TEXT_MAX, 3, "a number of bytes up to 64 MiB was expected");
+	lua_Integer most = luaL_optinteger(L, at + 1, VALUE_TEXT_MAX);
+	luaL_argcheck(L, most > 0 && most <= (lua_Integer)VALUE_TEXT_MAX, at + 1, "a number of bytes up to 64 MiB was expected");
 	struct buffer *out = bind_scratch(L, (size_t)most);
 	struct json_projection p = {.keep = paths, .keep_count = count};
 	struct err e = {0};
@@ -108,6 +106,14 @@ static int l_json_cut(lua_State *L)
 	lua_pushnil(L);
 	lua_insert(L, -2);
 	return 2;
+}
+
+/* (text, paths, most) */
+static int l_json_cut(lua_State *L)
+{
+	size_t len;
+	const char *text = luaL_checklstring(L, 1, &len);
+	return bind_cut(L, text, len, 2);
 }
 
 int bind_open_json(lua_State *L)

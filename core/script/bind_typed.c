@@ -22,6 +22,7 @@ static int l_frozen(lua_State *L)
 static const luaL_Reg functions[] = {
 	{"decode", typed_decode},
 	{"clean", typed_clean},
+	{"clone", typed_clone},
 	{"shape", typed_shape},
 	{"frozen", l_frozen},
 	{NULL, NULL},

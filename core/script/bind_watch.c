@@ -591,7 +591,7 @@ static int l_stats(lua_State *L)
 		return 1;
 	}
 	struct watch_stats s = watch_stats(box->watch);
-	lua_createtable(L, 0, 9);
+	lua_createtable(L, 0, 10);
 	set_integer(L, "lists", (lua_Integer)s.lists);
 	set_integer(L, "watches", (lua_Integer)s.watches);
 	set_integer(L, "events", (lua_Integer)s.events);
@@ -600,6 +600,7 @@ static int l_stats(lua_State *L)
 	lua_pushnumber(L, (lua_Number)(clock_now_ms(box->realm->clock) - s.last_byte_ms) / 1000);
 	lua_setfield(L, -2, "last_byte_age");
 	set_bool(L, "streaming", s.streaming);
+	set_text(L, "position", cache_position(box->cache));
 	set_text(L, "error", s.last_error.code != 0 ? s.last_error.text : NULL);
 	set_integer(L, "bytes", (lua_Integer)cache_bytes(box->cache));
 	return 1;

@@ -209,7 +209,8 @@ static void fill_limit(const struct policy *p, struct policy_error *e)
 		snprintf(e->text, sizeof e->text, "stopped after %llu ms of wall clock: the machine may be busy; this says "
 			"nothing about the policy", (unsigned long long)l->wall_ms_max);
 	else
-		snprintf(e->text, sizeof e->text, "needs more than %zu KiB of memory", (l->cap > l->memory_max ? l->cap : l->memory_max) >> 10);
+		snprintf(e->text, sizeof e->text, "needs more than %zu KiB of memory: something grows without end, or is far too large",
+			(l->cap > l->memory_max ? l->cap : l->memory_max) >> 10);
 }
 
 enum script_outcome policy_finish_error(struct policy *p, int status, enum script_outcome outcome, struct policy_error *e)

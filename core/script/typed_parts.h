@@ -37,5 +37,7 @@ int typed_push_written(lua_State *L, const struct typed_node *n, int texts, cons
 int typed_decode(lua_State *L);
 /* typed.clean(node, value, canonical) -> value | nil */
 int typed_clean(lua_State *L);
+/* typed.clone(value, room) -> a shallow copy */
+int typed_clone(lua_State *L);
 
 #endif

@@ -29,10 +29,11 @@ local KINDS = { deployments = "Deployment", services = "Service", ingresses = "I
 -- options: generation, declaration, settings, seed, decide (operator.lua)
 function M.new(options)
   local small = scene.new { seed = options.seed }
-  local self = setmetatable({ scene = small, world = small.world, cluster = small.there.cluster, held = nil, faults = 0, writes = {},
+  local self = setmetatable({ scene = small, world = small.world, cluster = small.there.cluster, held = nil, faults = 0, gaps = 0, writes = {},
     reconciles = 0 }, M)
   self.operator = operator.new { there = small.there, generation = options.generation, declaration = options.declaration,
-    settings = options.settings, namespaces = { scene.NAMESPACE }, decide = function(guard, seen) return self:decide(guard, seen) end }
+    settings = scene.settings(options.settings, options.declaration), namespaces = { scene.NAMESPACE },
+    decide = function(guard, seen) return self:decide(guard, seen) end }
   self.ask = options.decide
   self.is_held = function(view)
     if view.name == self.held then return true end
@@ -71,13 +72,13 @@ end
 -- ---------------------------------------------------------------- as a value
 
 function M:save()
-  return { world = self.world:save(), operator = self.operator:save(), held = self.held, faults = self.faults }
+  return { world = self.world:save(), operator = self.operator:save(), held = self.held, faults = self.faults, gaps = self.gaps }
 end
 
 function M:restore(saved)
   self.world:restore(saved.world)
   self.operator:restore(saved.operator)
-  self.held, self.faults = saved.held, saved.faults
+  self.held, self.faults, self.gaps = saved.held, saved.faults, saved.gaps
 end
 
 -- ---------------------------------------------------------------- going on
@@ -164,7 +165,9 @@ end
 
 local ACTS = {}
 
+-- A process that begins reads everything as it is now.
 function ACTS.crash(self)
+  self.held, self.gaps = nil, self.gaps + 1
   self.operator:boot(self.is_held)
   return true
 end
@@ -183,7 +186,7 @@ end
 function M:reborn(world)
   begin(self)
   self.world:restore(world)
-  self.held = nil
+  self.held, self.gaps = nil, self.gaps + 1
   self.operator:boot(self.is_held)
 end
 
@@ -226,7 +229,10 @@ ACTS["hold:"] = function(self, name)
 end
 
 function ACTS.thaw(self) return release(self) end
-function ACTS.skip(self) return release(self, true) end
+function ACTS.skip(self)
+  self.gaps = self.gaps + 1
+  return release(self, true)
+end
 
 function ACTS.slow(self)
   local any = false
@@ -244,6 +250,11 @@ local function parsed(name)
   local number, row = rest:match("^(%d+):?(.*)$")
   if number then return kind, math.tointeger(tonumber(number)), row end
   return kind, rest
+end
+
+-- Whether there is an event of this name.
+function M.knows(name)
+  return name == "step" or name == "calm" or scene.row(name) ~= nil or ACTS[(parsed(name))] ~= nil
 end
 
 -- Let the event happen; false: it cannot, here.
@@ -265,30 +276,39 @@ function M:act(name)
   return act(self, first, second)
 end
 
--- Names of what may happen here beside going on. faults: how many more there may be. crash:N is left out: worlds_after_writes is cheaper.
-function M:events(faults)
+-- Names of what may happen here beside going on, and is no fault of anything.
+function M:events()
   local list = {}
-  local function add(name) list[#list + 1] = name end
   for _, row in ipairs(scene.ROWS) do
-    if self.scene:may(row) then add(row.name) end
+    if self.scene:may(row) then list[#list + 1] = row.name end
   end
-  local ready = self.operator:is_ready()
-  if ready and self.world:pending_count() > 0 then add "slow" end
-  if faults > 0 and not self.held then
-    add "crash"
-    for _, name in ipairs(VIEWS) do add("hold:" .. name) end
-  end
+  if self.operator:is_ready() and self.world:pending_count() > 0 then list[#list + 1] = "slow" end
   return list
 end
 
--- The same of the reconcile that is due, which writes so many times.
-function M:events_within(writes, faults)
+-- The same within the reconcile that is due, which writes so many times.
+function M:events_within(writes)
   local list = {}
   for n = 1, writes do
     for _, name in ipairs(BETWEEN) do
       if self.scene:may(scene.row(name)) then list[#list + 1] = ("between:%d:%s"):format(n, name) end
     end
-    for _, kind in ipairs(faults > 0 and { "lost", "dropped" } or {}) do list[#list + 1] = ("%s:%d"):format(kind, n) end
+  end
+  return list
+end
+
+-- Names of the faults that may come here, and within the reconcile that is due. (crash:N is left out: worlds_after_writes is cheaper.)
+function M:faults_here()
+  local list = { "crash" }
+  for _, name in ipairs(self.held and {} or VIEWS) do list[#list + 1] = "hold:" .. name end
+  return list
+end
+
+function M:faults_within(writes) -- luacheck: ignore self
+  local list = {}
+  for n = 1, writes do
+    list[#list + 1] = "lost:" .. n
+    list[#list + 1] = "dropped:" .. n
   end
   return list
 end
@@ -307,7 +327,8 @@ function M:view(previous)
   local view = self.scene:view()
   if previous then previous.previous = nil end
   view.previous, view.scene, view.faults = previous, self.scene:described(knows_sources(self)), self.faults
-  view.writes, view.seen, view.decision = self.writes, self.seen, self.decision
+  view.gaps = self.gaps -- how often events may have gone by unseen
+  view.writes, view.seen, view.decision, view.lagging = self.writes, self.seen, self.decision, self.held
   return view
 end
 

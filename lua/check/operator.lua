@@ -131,10 +131,18 @@ function M:follow(view)
   view.at = world.version
 end
 
--- All views learn what happened, but those that `is_held(view)` holds back.
+-- All views learn what happened, but those that `is_held(view)` holds back. One that answers for the first time is late, and everything
+-- is decided again (controller.lua, await_late).
 function M:follow_all(is_held)
   for _, view in ipairs(self.views) do
-    if view.id and not (is_held and is_held(view)) then self:follow(view) end
+    if view.id and not (is_held and is_held(view)) then
+      if view.is_listed then
+        self:follow(view)
+      else
+        self:list(view)
+        self:resync()
+      end
+    end
   end
 end
 

@@ -44,6 +44,9 @@ end
 
 local function image_now(self) return self:object().spec.predictors[1].modelImage end
 
+-- 1, 2, 0, and round again.
+local function other_replicas(self) return (self:object().spec.predictors[1].replicas + 1) % 3 end
+
 local function is_there(scene, self)
   local object = self:object()
   return object ~= nil and object.metadata.deletionTimestamp == nil and not scene.deleted
@@ -67,8 +70,9 @@ local function set_allocatable(self, cpu)
   end, "kubelet")
 end
 
+-- Whatever registry the settings put before them.
 local function images(self, behaviour)
-  for _, image in ipairs { FIRST, SECOND } do self.there.cluster:set_image(image, behaviour) end
+  for _, image in ipairs { FIRST, SECOND } do self.there.cluster:set_image("*" .. image, behaviour) end
 end
 
 -- name: in --replay, one word. what: "user" or "world". text: told in a story. budget: what it counts for, and `most` of it (1 if not
@@ -78,10 +82,8 @@ M.ROWS = {
     text = function(self) return "image set to " .. (image_now(self) == FIRST and SECOND or FIRST) end,
     act = function(self) edit(self, { predictors = predictors(self, { modelImage = image_now(self) == FIRST and SECOND or FIRST }) }) end },
   { name = "replicas", what = "user", budget = "edits", most = 2, may = may_edit,
-    text = function(self) return "replicas set to " .. (self:object().spec.predictors[1].replicas == 1 and 2 or 1) end,
-    act = function(self)
-      edit(self, { predictors = predictors(self, { replicas = self:object().spec.predictors[1].replicas == 1 and 2 or 1 }) })
-    end },
+    text = function(self) return "replicas set to " .. other_replicas(self) end,
+    act = function(self) edit(self, { predictors = predictors(self, { replicas = other_replicas(self) }) }) end },
   { name = "words", what = "user", budget = "edits", most = 2, may = may_edit, text = "the description is changed",
     act = function(self)
       edit(self, { description = "words, generation " .. self:object().metadata.generation, updateMessage = "other words" })
@@ -148,6 +150,27 @@ for _, row in ipairs(M.ROWS) do BY_NAME[row.name] = row end
 
 local BEGIN = { image_ok = true, crashes = false, node_full = false, quota_ok = true, group_there = true, type_there = true, silent = false,
   deleted = false, used = {} }
+
+-- ---------------------------------------------------------------- settings
+
+-- A copy of `settings` with `value` at a path of names.
+local function with(settings, path, value)
+  local name, rest = path:match("^([^.]+)%.?(.*)$")
+  local copy = {}
+  for k, v in pairs(type(settings) == "table" and settings or {}) do copy[k] = v end
+  if rest == "" then copy[name] = value else copy[name] = with(copy[name], rest, value) end
+  return copy
+end
+
+-- The settings as the small world has them: its one namespace holds the catalogue, groups and instance types are objects there, no
+-- server outside is asked, and routes are Ingresses (it has no Gateway). All else is as the administrator set it.
+function M.settings(settings, declaration)
+  for _, input in pairs(declaration.inputs) do
+    if input.namespace then settings = with(settings, input.namespace, "") end
+    if input.http and input.http.server and input.kind then settings = with(settings, input.http.server .. ".endpoint", "") end
+  end
+  return settings.route and with(settings, "route", "Ingress") or settings
+end
 
 -- ---------------------------------------------------------------- a scene
 

@@ -5,14 +5,16 @@
 --
 -- A view, as the walk makes it: {object = the PhDeployment (nil when it is gone), previous = the view one step before (nil at the
 -- begin), children = {Deployment =, Service =, Ingress =, Secret =, HTTPRoute =}, pods, replicasets, scene = how the world is
--- (scene.lua), wanted = what the user asked for last, settled, faults (how many there were), writes = {{verb =, kind =, name =}}
+-- (scene.lua), wanted = what the user asked for last, settled, faults (how many there were), gaps (how often
+-- events may have gone by unseen: the operator began anew, or a watch listed again), writes = {{verb =, kind =, name =}}
 -- since the step before, seen and decision of the operator's last look in this step, or nil}.
 
 local M = {}
 
-local function is_ended(pod)
+-- Whether a pod still has what it runs on: one that has ended for good may stay as an object.
+function M.holds_something(pod)
   local phase = pod.status and pod.status.phase
-  return phase == "Succeeded" or phase == "Failed"
+  return phase ~= "Succeeded" and phase ~= "Failed"
 end
 
 -- Whether `child` is controlled by the object with this UID.
@@ -62,7 +64,8 @@ end
 function M.unfinished(deployment)
   local status, wants = deployment.status or {}, deployment.spec.replicas
   if (status.observedGeneration or 0) < (deployment.metadata.generation or 0) then
-    return ("the controller of its Deployment has seen generation %d of %d"):format(status.observedGeneration or 0, deployment.metadata.generation)
+    return ("the controller of its Deployment has seen generation %d of %d"):format(status.observedGeneration or 0,
+      deployment.metadata.generation)
   end
   for _, counted in ipairs { "replicas", "updatedReplicas", "availableReplicas" } do
     if (status[counted] or 0) ~= wants then return ("its Deployment tells %s: %d of %d"):format(counted, status[counted] or 0, wants) end
@@ -103,14 +106,14 @@ local function look(view)
     deleting = metadata.deletionTimestamp ~= nil, spec = spec, status = status, phase = status.phase, children = children,
     deployment = children.Deployment, service = children.Service, ingress = children.Ingress, secret = children.Secret,
     pods = view.pods or NONE, replicasets = view.replicasets or NONE, scene = view.scene or NONE, wanted = view.wanted or NONE,
-    settled = view.settled, faults = view.faults or 0, writes = view.writes or NONE, seen = view.seen, decision = view.decision,
+    settled = view.settled, faults = view.faults or 0, gaps = view.gaps or 0, writes = view.writes or NONE, seen = view.seen, decision = view.decision,
     wants = M.wants(spec), image = M.image(spec) }
   v.told = v.phase ~= nil
   -- what is told is told of the present spec
   v.current = v.told and status.observedGeneration == v.generation and not v.deleting
   v.pods_left = 0
   for _, pod in ipairs(v.pods) do
-    if not is_ended(pod) then v.pods_left = v.pods_left + 1 end
+    if M.holds_something(pod) then v.pods_left = v.pods_left + 1 end
   end
   v.private = spec.endpoint ~= nil and spec.endpoint.accessType == "private"
   return v

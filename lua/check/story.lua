@@ -2,7 +2,7 @@
 --
 -- The walk hands over every step of the way there. People want to read what matters, so two things are done: the way is made
 -- shorter (shrink: steps are left out as long as the same thing still goes wrong), and what is left is told in few lines (tell:
--- looks that changed nothing are left out, and what the cluster does by itself between two looks is one line).
+-- what goes on by itself, looks that change nothing among it, is one line, and of what is seen only that is told which is new).
 --
 -- Stories are printed and end up in tickets: of what was seen they hold names of kinds, counts, phases and reasons, and no contents.
 
@@ -81,7 +81,8 @@ local function object_words(object)
   local spec, status = object.spec or {}, object.status or {}
   local predictor = spec.predictors and spec.predictors[1] or {}
   local asks = spec.stop and "stop" or ("%s times %s"):format(spec.replicas or predictor.replicas or 1, predictor.modelImage or "no image")
-  local tells = status.phase and (", and tells %s of generation %s"):format(status.phase, status.observedGeneration or "?") or ", with no status"
+  local tells = ", with no status"
+  if status.phase then tells = (", and tells %s of generation %s"):format(status.phase, status.observedGeneration or "?") end
   return ("generation %s, which asks for %s%s"):format(object.metadata.generation or "?", asks, tells)
 end
 
@@ -95,9 +96,9 @@ local function inputs_words(seen, parts)
   end
 end
 
--- What the operator saw when it decided: a sentence. (seen: what observe.lua puts together; or a text, as it stands.)
-function M.seen(seen)
-  if type(seen) ~= "table" then return seen and bounded(seen) or nil end
+-- What the operator saw when it decided, as parts of a sentence. (seen: what observe.lua puts together; or a text, as it stands.)
+local function parts_of(seen)
+  if type(seen) ~= "table" then return { bounded(seen) } end
   local parts, object = {}, opened(seen.object)
   if object then parts[1] = object_words(object) end
   local one
@@ -105,61 +106,109 @@ function M.seen(seen)
   parts[#parts + 1] = one and deployment_words(one) or "no Deployment"
   parts[#parts + 1] = pods_words(seen.pods or {})
   inputs_words(seen, parts)
-  return table.concat(parts, "; ")
+  return parts
+end
+
+-- The same as a sentence: of what was told of the look before (an array of parts) only what is new.
+local function saw(seen, before)
+  local parts, known, new = parts_of(seen), {}, {}
+  for _, part in ipairs(before) do known[part] = true end
+  for _, part in ipairs(parts) do
+    if not known[part] then new[#new + 1] = part end
+  end
+  return "saw " .. (#new > 0 and table.concat(new, "; ") or "nothing new"), parts
 end
 
 -- ---------------------------------------------------------------- lines
 
+local VERBS = { apply = "wrote", delete = "deleted" }
+
+-- "wrote Deployment deploy-m, Service deploy-m", "wrote the status".
 local function writes_words(writes)
-  if not writes or #writes == 0 then return nil end
-  local words = {}
-  for i, write in ipairs(writes) do words[i] = ("%s %s %s"):format(write.verb or "writes", write.kind or "?", write.name or "") end
-  return table.concat(words, ", ")
+  local words, verb = {}, nil
+  for _, write in ipairs(writes or {}) do
+    local is = VERBS[write.verb] or write.verb or "wrote"
+    if write.verb == "status" then
+      words[#words + 1], verb = "wrote the status", nil
+    else
+      words[#words + 1] = ("%s%s %s"):format(is ~= verb and is .. " " or "", write.kind or "?", write.name or "")
+      verb = is
+    end
+  end
+  return #words > 0 and table.concat(words, ", ") or nil
 end
 
 local function decided(step)
   local row, before, after = step.row, step.phase_before, step.phase_after
   if not row and not after then return nil end
   local function word(phase) return phase and phase ~= "" and phase or "no phase" end
+  if word(after) == "no phase" then return row and ("the row %s decided"):format(row) end
   local change = before == after and word(after) .. " as before" or ("%s after %s"):format(word(after), word(before))
   return row and ("the row %s decided: %s"):format(row, change) or "decided: " .. change
 end
 
--- Whether this look of the operator changed nothing at all.
-local function is_idle(step)
-  return step.what == "operator" and (not step.writes or #step.writes == 0) and step.phase_before == step.phase_after
+-- What happens by itself and changes nothing that people are told of: a piece of the cluster's work, time, and a look of the operator that
+-- writes no child and tells the phase of before.
+local function is_quiet(step)
+  if step.what == "cluster" or step.what == "time" then return true end
+  if step.what ~= "operator" or not step.seen or step.phase_before ~= step.phase_after then return false end
+  for _, write in ipairs(step.writes or {}) do
+    if write.kind ~= "PhDeployment" then return false end
+  end
+  return true
 end
 
--- The lines of one step behind its number.
-local function step_lines(step)
+-- What is said of a step as it stands says nothing: the walk's words for going on.
+local EMPTY = { ["the operator looks"] = true, ["the cluster goes on"] = true, ["time passes"] = true }
+
+-- The lines of one step behind its number. known: what was told of the look before. -> lines, what is known now
+local function step_lines(step, known)
   local lines = {}
-  if step.text and step.text ~= "" then lines[1] = bounded(step.text) end
-  if step.what ~= "operator" then return lines end
-  local saw = M.seen(step.seen)
-  if saw then lines[#lines + 1] = "saw " .. saw end
+  if step.text and step.text ~= "" and not EMPTY[step.text] then lines[1] = bounded(step.text) end
+  if not step.seen then return lines, known end
+  lines[#lines + 1], known = saw(step.seen, known)
   lines[#lines + 1] = decided(step)
   lines[#lines + 1] = writes_words(step.writes)
-  return lines
+  return lines, known
 end
 
--- Steps as they are told: {who, lines}. The last step is always told, for it is how it ends.
-local function told(steps)
-  local list, quiet = {}, 0
-  for i, step in ipairs(steps) do
-    local last = list[#list]
-    if is_idle(step) and i < #steps then
-      quiet = quiet + 1
-    elseif step.what == "cluster" and last and last.who == "cluster" then
-      last.count = last.count + 1
-      if last.count <= CLUSTER_MOST then last.lines[1] = last.lines[1] .. "; " .. bounded(step.text) end
-    else
-      list[#list + 1] = { who = step.what, count = 1, lines = step_lines(step) }
+-- Quiet steps in a row, in one line.
+local function quiet_line(steps, from, to)
+  local words, count, looks = {}, 0, 0
+  for i = from, to do
+    local step = steps[i]
+    if step.what == "operator" then
+      looks = looks + 1
+    elseif step.text and not EMPTY[step.text] then
+      count = count + 1
+      if count <= CLUSTER_MOST then words[count] = bounded(step.text) end
     end
   end
-  for _, one in ipairs(list) do
-    if one.count > CLUSTER_MOST then one.lines[1] = ("%s; and %d things more"):format(one.lines[1], one.count - CLUSTER_MOST) end
+  local line = count > 0 and table.concat(words, "; ") or "goes on"
+  if count > CLUSTER_MOST then line = ("%s; and %d things more"):format(line, count - CLUSTER_MOST) end
+  local seconds = (steps[to].seconds or 0) - (steps[from - 1] and steps[from - 1].seconds or 0)
+  if seconds >= 1 then line = line .. (", for %.0f s"):format(seconds) end
+  if looks > 0 then line = ("%s; %s of the operator, and it tells no other phase"):format(line, count_of(looks, "look")) end
+  return line
+end
+
+-- Steps as they are told: {who, lines}. The last step is always told in full, for it is how it ends.
+local function told(steps)
+  local list, known, i = {}, {}, 1
+  while i <= #steps do
+    local last = i
+    while last < #steps - 1 and is_quiet(steps[i]) and is_quiet(steps[last + 1]) do last = last + 1 end
+    if is_quiet(steps[i]) and i < #steps then
+      list[#list + 1] = { who = "cluster", lines = { quiet_line(steps, i, last) } }
+    else
+      local lines
+      lines, known = step_lines(steps[i], known)
+      if #lines == 0 then lines[1] = quiet_line(steps, i, i) end
+      list[#list + 1] = { who = steps[i].what == "time" and "cluster" or steps[i].what, lines = lines }
+    end
+    i = last + 1
   end
-  return list, quiet
+  return list
 end
 
 -- The story of a failure that walk.run gave, as text. again: the command that shows it again, if that is known; else the
@@ -167,14 +216,12 @@ end
 function M.tell(failure, again)
   local headline = HEADLINES[failure.kind] or function() return "It goes wrong" end
   local lines = { headline(failure) .. ": " .. bounded(failure.text), "" }
-  local list, quiet = told(failure.steps or {})
-  for i, one in ipairs(list) do
+  for i, one in ipairs(told(failure.steps or {})) do
     for j, line in ipairs(one.lines) do
       local lead = j == 1 and ("%4d  %-" .. WIDTH .. "s"):format(i, one.who) or (" "):rep(6 + WIDTH)
       lines[#lines + 1] = lead .. line
     end
   end
-  if quiet > 0 then lines[#lines + 1] = ("%s(%s of the operator that changed nothing left out)"):format((" "):rep(6), count_of(quiet, "look")) end
   lines[#lines + 1] = ""
   lines[#lines + 1] = "So it ends: " .. bounded(failure.text)
   if again or failure.replay then lines[#lines + 1] = "To see it again: " .. (again or "--replay " .. failure.replay) end

@@ -10,26 +10,28 @@
 -- stay so without a write, and be what the spec asks for. Chains in which a view lags behind are walked with the lag, and at each of their
 -- points the lag ends, too. `from` of the phases is looked at where no fault has happened.
 
-local inprocess = require "sandbox.inprocess"
 local invariants_of = require "check.invariants"
+local judge = require "check.judge"
 local machine = require "check.machine"
+local scene = require "check.scene"
 local stage = require "sandbox.stage"
 local state = require "check.state"
-local scene = require "check.scene"
+local story = require "check.story"
+local way = require "check.way"
 
 local M = {}
 
-local RECONCILES_MOST = 50
+M.EVENTS = 2 -- of a story, where nobody says another number
+
 local CHAIN_MOST = 3000 -- steps; a chain that is longer goes nowhere
 local CIRCLE_MS = 60000 -- what comes round sooner may differ in times that state.lua does not tell apart
 local HELD_MOST = 150   -- steps with a view that lags
+local LONG_STEPS, EVENT_ODDS = 600, 6 -- of a long story, and that at a point an event comes: one in so many
+local SHRINK_TRIES, SHRINK_SECONDS = 200, 4
 local MEMO_MOST = 3000  -- decisions that are remembered
-
--- ---------------------------------------------------------------- decisions, remembered
+local SEEN_MASK = { settings = true } -- what is the same in a whole walk
 
 -- A decision is a pure function of what is seen: the same is not asked for twice.
-local SEEN_MASK = { settings = true }
-
 local function remembering()
   local memo, count = {}, 0
   return function(guard, seen)
@@ -45,55 +47,41 @@ local function remembering()
   end
 end
 
--- ---------------------------------------------------------------- `from` of the phases
-
--- { Deployed = { [""] = true, Deploying = true } }: what may come before a phase, by the claims of phases.lua; a phase of which a row
--- claims nothing may follow any. Policies without such a table claim nothing.
-local function claims_of(generation)
-  local ok, told = pcall(generation.describe, generation, "phases")
-  local claims = {}
-  for _, row in ipairs(ok and type(told) == "table" and type(told.rows) == "table" and told.rows or {}) do
-    local phase, from = row[1], row.from
-    if type(from) ~= "table" then
-      claims[phase] = false
-    elseif claims[phase] ~= false then
-      claims[phase] = claims[phase] or {}
-      for _, before in ipairs(from) do claims[phase][before] = true end
-    end
-  end
-  return claims
-end
-
 -- ---------------------------------------------------------------- one walk
 
-local Walk = {}
-Walk.__index = Walk
+-- Numbers by chance, from the seed alone: chance(most) is 1 to most.
+local function chance_of(seed)
+  local random = seed * 0x9E3779B97F4A7C15
+  return function(most)
+    random = random * 6364136223846793005 + 1442695040888963407
+    return (random >> 33) % math.max(most, 1) + 1
+  end
+end
 
+local function new_machine(self)
+  return machine.new { generation = self.generation, declaration = stage.declaration(self.generation), settings = self.settings,
+    seed = 1, decide = remembering() }
+end
+
+local function set_of(list)
+  if not list then return nil end
+  local set = {}
+  for _, name in ipairs(list) do set[name] = true end
+  return set
+end
+
+-- A walk: known (keys of states from which everything is known), distance (reconciles to rest, by key), points (of each number of events:
+-- where events may still come: { saved, node, writes = of the reconcile that is due there }), cut (it ends before it is complete).
 local function new_walk(options)
   local generation, settings = stage.policies(options)
-  local self = setmetatable({ options = options, generation = generation, seed = options.seed or 1, limit = options.limit or math.huge,
-    states = 0, nodes = 0, edges = 0, seen = {}, known = {}, distance = {}, points = {}, began = os.clock(), wall = loop.now(),
-    most_events = options.events or math.huge, most_faults = options.faults or 1,
-    invariants = options.invariants or invariants_of.of(generation, options.files or {}), claims = claims_of(generation) }, Walk)
-  self.machine = machine.new { generation = generation, declaration = stage.declaration(generation), settings = settings, seed = 1,
-    decide = remembering() }
+  local self = { options = options, generation = generation, settings = settings, seed = options.seed or 1,
+    limit = options.limit or math.huge, most_events = options.events or math.huge, most_faults = options.faults or 1,
+    states = 0, nodes = 0, edges = 0, stories = 0, level = 0, seen = {}, known = {}, distance = {}, points = {}, cut = false,
+    only = set_of(options.only), began = os.clock(), wall = loop.now(), chance = chance_of(options.seed or 1), claims = judge.claims(generation),
+    invariants = options.invariants or invariants_of.of(generation, options.files or {}) }
+  self.machine = new_machine(self)
+  self.root = self.machine:save()
   return self
-end
-
--- { parent =, name = } of every state that was met first by this event; the story is read backwards from it.
-local function path_of(node)
-  local names = {}
-  while node and node.name do
-    table.insert(names, 1, node.name)
-    node = node.parent
-  end
-  return names
-end
-
-local Found = {} -- raised with what is wrong
-
-local function fail(self, what, name, text, node)
-  error(setmetatable({ invariant = what, name = name, text = text, node = node, walk = self }, Found), 0)
 end
 
 -- The key of the present state among those that were seen.
@@ -109,129 +97,72 @@ local function key_of(self)
   return own ~ (state.of_used(m.world) * 3 + math.min(m.faults, 3) * 0x9E3779B97F4A7C15)
 end
 
-local function check(self, view, node)
-  local name, text = invariants_of.check(self.invariants, view)
-  if name then fail(self, "invariant", name, text, node) end
-end
-
-local function phase_of(view)
-  local object = view and view.object
-  return object and object.status and object.status.phase or ""
-end
-
-local function sorted(set)
-  local list = {}
-  for name in pairs(set) do list[#list + 1] = name == "" and "nothing" or name end
-  table.sort(list)
-  return list
-end
-
--- What must be so after each step.
-local function judge(self, view, node)
-  local m, before = self.machine, view.previous
-  if m.failure then fail(self, "error", "the policy fails", require("guard").sentence(m.failure), node) end
-  local was, is = phase_of(before), phase_of(view)
-  local may = self.claims[is]
-  if m.faults == 0 and before and was ~= is and may and not may[was] then
-    fail(self, "from", is, ("%s came after %q, and phases.lua says that it comes after %s only"):format(is, was,
-      table.concat(sorted(may), ", ")), node)
-  end
-  check(self, view, node)
-end
-
 local function is_over(self)
   local o = self.options
-  if self.states >= self.limit then return "states" end
-  if o.seconds and (o.by_processor and os.clock() - self.began or loop.now() - self.wall) >= o.seconds then return "seconds" end
-  return nil
+  if self.states >= self.limit or o.memory and moonphase.memory() > o.memory then return true end
+  return o.seconds ~= nil and (o.by_wall and loop.now() - self.wall or os.clock() - self.began) >= o.seconds
 end
 
--- It has settled: it must stay so, and be what was asked for.
-local function judge_settled(self, view, node)
-  local m = self.machine
-  local before = m:save()
-  m:resync()
-  if #m.writes > 0 then
-    local write = m.writes[1]
-    fail(self, "quiet", "a cluster at rest gets no write", ("%s %s is written (%s), though nothing has changed"):format(write.kind,
-      write.name, write.verb), node)
-  end
-  m:restore(before)
-  view.settled, view.seen, view.decision = true, nil, nil
-  check(self, view, node)
+-- A point of a chain, where events may come: saved before the step that follows, which tells how often the operator then writes.
+local function note_point(self, level, saved, node, writes)
+  local points = self.points[level]
+  points[#points + 1] = { saved = saved, node = node, writes = writes }
 end
 
--- How far each state of a chain is from where it settles, in reconciles.
-local function measure(self, chain, beyond, node)
-  for i = #chain, 1, -1 do
-    beyond = beyond + (chain[i].is_work and 1 or 0)
-    self.distance[chain[i].key] = beyond
-  end
-  if beyond > RECONCILES_MOST then
-    fail(self, "settle", "it settles within 50 reconciles", ("%d reconciles were needed"):format(beyond), node)
-  end
+-- Whether this state is new to the walk; it is known from now on.
+local function is_new(self, key, chain, at)
+  if self.known[key] then return false end
+  self.known[key], at[key] = true, #chain + 1
+  self.nodes = self.nodes + 1
+  return true
 end
 
--- It came round to where it was: nothing may have been written on the way.
-local function judge_circle(self, chain, from, view, node)
-  for i = from, #chain do
-    if chain[i].wrote then
-      fail(self, "quiet", "a cluster at rest gets no write", ("it goes in a circle, and each time %s %s is written (%s)"):format(
-        chain[i].wrote.kind, chain[i].wrote.name, chain[i].wrote.verb), node)
-    end
-  end
-  judge_settled(self, view, node)
-end
-
--- From the present state on. held: with the view that lags.
-local function walk_chain(self, node, view, level, held)
+-- What follows from the present state until nothing happens any more, it comes round in a circle, or it meets what is known.
+local function walk_chain(self, node, view, level)
   local m, chain, at = self.machine, {}, {}
-  local thaws = held and {} or nil
-  for steps = 0, held and HELD_MOST or CHAIN_MOST do
+  for steps = 0, CHAIN_MOST do
     local key = key_of(self)
     local first = at[key]
-    if first and (held or m.world:now() - chain[first].now >= CIRCLE_MS) then
-      if not held then
-        judge_circle(self, chain, first, view, node)
-        measure(self, chain, 0, node)
-      end
-      return thaws
+    if first and m.world:now() - chain[first].now >= CIRCLE_MS then
+      judge.circle(self, chain, first, view, node)
+      return judge.measure(self, chain, 0, node)
     end
-    if not first and self.known[key] then
-      if not held then measure(self, chain, self.distance[key] or 0, node) end
-      return thaws
-    end
-    if not first then
-      self.known[key] = true
-      self.nodes = self.nodes + 1
-      at[key] = #chain + 1
-    end
+    local new = is_new(self, key, chain, at)
+    if not new and not first then return judge.measure(self, chain, self.distance[key] or 0, node) end
     if steps % 16 == 15 and is_over(self) then self.cut = true end
-    local point = not first and m:is_point() and level < self.most_events and m:save() or nil
-    if point and thaws then thaws[#thaws + 1] = { saved = point, node = node, view = view } end
-    local was_ready, now = m:is_ready(), m.world:now()
-    local what = held and m:step() or not held and m:calm()
-    if point then
-      local points = self.points[level]
-      points[#points + 1] = { saved = point, node = node, writes = was_ready and m.write_number or 0 }
-    end
+    local point = new and level < self.most_events and m:is_point() and m:save()
+    local now = m.world:now()
+    local what = m:calm()
+    if point then note_point(self, level, point, node, what == "operator" and m.write_number or 0) end
     if not what then
-      if not held then
-        measure(self, chain, 0, node)
-        judge_settled(self, view, node)
-      end
-      return thaws
+      judge.rest(self, view, node)
+      return judge.measure(self, chain, 0, node)
     end
     self.edges = self.edges + 1
-    chain[#chain + 1] = { key = key, now = now, is_work = what == "operator", wrote = m.writes[1] }
-    node = { parent = node, name = held and "step" or "calm" }
-    view = m:view(view)
-    judge(self, view, node)
+    chain[#chain + 1] = { key = key, now = now, is_work = what == "operator", wrote = m.writes[1], serves = judge.serves(view) }
+    node, view = { parent = node, name = "calm" }, m:view(view)
+    judge.step(self, view, node)
   end
-  if not held then
-    fail(self, "settle", "it settles", ("it does not come to rest within %d steps"):format(CHAIN_MOST), node)
+  judge.endless(CHAIN_MOST, node)
+end
+
+-- The same while a view lags behind; it need not settle. -> where the lag may end: { saved, node, view }
+local function walk_lagging(self, node, view, level)
+  local m, chain, at, ends = self.machine, {}, {}, {}
+  for _ = 0, HELD_MOST do
+    if not is_new(self, key_of(self), chain, at) then break end
+    local point = m:is_point() and m:save()
+    local what = m:step()
+    if point then
+      ends[#ends + 1] = { saved = point, node = node, view = view }
+      if level < self.most_events then note_point(self, level, point, node, what == "operator" and m.write_number or 0) end
+    end
+    if not what then break end
+    self.edges = self.edges + 1
+    node, view = { parent = node, name = "step" }, m:view(view)
+    judge.step(self, view, node)
   end
-  return thaws
+  return ends
 end
 
 -- The state that an event led to, and all that follows from it.
@@ -240,13 +171,9 @@ local function walk_from(self, name, node, before, level)
   local view = m:view(before)
   self.edges = self.edges + 1
   node = { parent = node, name = name }
-  judge(self, view, node)
-  if not m.held then
-    walk_chain(self, node, view, level)
-    return
-  end
-  local thaws = walk_chain(self, node, view, level, true)
-  for _, point in ipairs(thaws) do
+  judge.step(self, view, node)
+  if not m.held then return walk_chain(self, node, view, level) end
+  for _, point in ipairs(walk_lagging(self, node, view, level)) do
     for _, how in ipairs { "thaw", "skip" } do
       if self.cut then return end
       m:restore(point.saved)
@@ -255,26 +182,44 @@ local function walk_from(self, name, node, before, level)
   end
 end
 
--- All events that may happen at a point.
-local function expand(self, point, level)
+-- Whether the walk is to try this event: "hold:pods" by its name or as "hold".
+local function is_of_interest(self, name)
+  local only = self.only
+  return not only or only[name] or only[name:match("^[^:]+")] or false
+end
+
+-- Every one of these events, at a point.
+local function expand_by(self, point, level, before, names)
+  local m = self.machine
+  for _, name in ipairs(names) do
+    self.cut = self.cut or is_over(self)
+    if self.cut then return end
+    if is_of_interest(self, name) then
+      m:restore(point.saved)
+      if m:act(name) then walk_from(self, name, point.node, before, level) end
+    end
+  end
+end
+
+-- What is no fault of anything: what people and the cluster do, and a slow operator.
+local function expand_calmly(self, point, level)
   local m = self.machine
   m:restore(point.saved)
   local before = m:view(nil)
-  local left = self.most_faults - m.faults
-  local names = m:events(left)
-  for _, name in ipairs(m:events_within(point.writes, left)) do names[#names + 1] = name end
-  for _, name in ipairs(names) do
-    if self.cut or is_over(self) then
-      self.cut = true
-      return
-    end
-    m:restore(point.saved)
-    if m:act(name) then walk_from(self, name, point.node, before, level) end
-  end
-  if left <= 0 or point.writes == 0 then return end
+  local names, within = m:events(), m:events_within(point.writes)
+  expand_by(self, point, level, before, table.move(within, 1, #within, #names + 1, names))
+end
+
+local function expand_by_faults(self, point, level)
+  local m = self.machine
   m:restore(point.saved)
-  local worlds = m:worlds_after_writes()
-  for n, world in ipairs(worlds) do
+  if m.faults >= self.most_faults then return end
+  local before = m:view(nil)
+  local names, within = m:faults_here(), m:faults_within(point.writes)
+  expand_by(self, point, level, before, table.move(within, 1, #within, #names + 1, names))
+  if self.cut or point.writes == 0 then return end
+  m:restore(point.saved)
+  for n, world in ipairs(m:worlds_after_writes()) do
     if self.cut then return end
     m:restore(point.saved)
     m.faults = m.faults + 1
@@ -284,147 +229,167 @@ local function expand(self, point, level)
 end
 
 -- Another order for another seed; what is tried is the same.
-local function shuffled(list, seed)
-  local random = seed * 0x9E3779B97F4A7C15
+local function shuffled(self, list)
   for i = #list, 2, -1 do
-    random = random * 6364136223846793005 + 1442695040888963407
-    local j = (random >> 33) % i + 1
+    local j = self.chance(i)
     list[i], list[j] = list[j], list[i]
   end
   return list
 end
 
+local function walk_level(self, level)
+  local points, done = shuffled(self, self.points[level - 1]), 0
+  for _, expand in ipairs(self.most_faults > 0 and { expand_calmly, expand_by_faults } or { expand_calmly }) do
+    for _, point in ipairs(points) do
+      if self.cut then return end
+      expand(self, point, level)
+      done = done + 1
+      if self.options.progress and done % 50 == 0 then self.options.progress(self.states, level, done, 2 * #points) end
+    end
+  end
+end
+
 local function walk_all(self)
   self.points[0] = {}
-  walk_chain(self, { }, self.machine:view(nil), 0)
-  local level = 0
-  while level < self.most_events and #self.points[level] > 0 and not self.cut do
-    level = level + 1
-    self.points[level], self.level = {}, level - 1
-    local points = shuffled(self.points[level - 1], self.seed)
-    for i, point in ipairs(points) do
-      if self.cut then break end
-      points[i] = false
-      expand(self, point, level)
-      if self.options.progress and i % 50 == 0 then self.options.progress(self.states, level, i, #points) end
-    end
+  walk_chain(self, {}, self.machine:view(nil), 0)
+  while not self.cut and self.level < self.most_events and #self.points[self.level] > 0 do
+    local level = self.level + 1
+    self.points[level] = {}
+    walk_level(self, level)
     self.points[level - 1] = nil
+    if not self.cut then self.level = level end
   end
-  if not self.cut then self.level = level end
+end
+
+-- One long story: events as chance has it, as many as the scene allows, and then until it settles.
+local function walk_long(self)
+  local m, chance = self.machine, self.chance
+  m:restore(self.root)
+  local node, view = {}, m:view(nil)
+  for _ = 1, LONG_STEPS do
+    local name = m.held and "step" or "calm"
+    if m:is_point() and chance(EVENT_ODDS) == 1 then
+      local names = m:events()
+      if m.faults < self.most_faults and chance(2) == 1 then names = m:faults_here() end
+      if m.held then names[#names + 1] = chance(2) == 1 and "thaw" or "skip" end
+      name = names[chance(#names)] or name
+    end
+    if m:act(name) then
+      node = { parent = node, name = name }
+      self.edges = self.edges + 1
+      view = m:view(view)
+      judge.step(self, view, node)
+      key_of(self)
+    elseif not m.held then
+      break
+    else
+      m:act "thaw"
+      node, view = { parent = node, name = "thaw" }, m:view(view)
+    end
+  end
+  if m.held and m:act "thaw" then node, view = { parent = node, name = "thaw" }, m:view(view) end
+  self.points[self.most_events] = self.points[self.most_events] or {}
+  walk_chain(self, node, view, self.most_events)
+end
+
+local function walk_everything(self)
+  walk_all(self)
+  for _ = 1, self.options.stories or 0 do
+    if self.cut or is_over(self) then break end
+    walk_long(self)
+    self.stories = self.stories + 1
+  end
+end
+
+-- ---------------------------------------------------------------- a way, played again
+
+-- From the begin on by these names (what cannot happen is left out), then until it settles. Raises what it finds.
+local function play(self, names)
+  local m, node = self.machine, {}
+  m:restore(self.root)
+  self.known, self.distance, self.points = {}, {}, { [0] = {} }
+  local view = m:view(nil)
+  for _, name in ipairs(names) do
+    if m:act(name) then
+      node = { parent = node, name = name }
+      view = m:view(view)
+      judge.step(self, view, node)
+    end
+  end
+  if m.held and m:act "thaw" then node, view = { parent = node, name = "thaw" }, m:view(view) end
+  self.most_events = 0
+  walk_chain(self, node, view, 0)
 end
 
 -- ---------------------------------------------------------------- what is told
 
--- "3 image 12 crash": how often to go on before each event.
-local function text_of(names)
-  local parts, calm = {}, 0
-  for _, name in ipairs(names) do
-    if name == "calm" then
-      calm = calm + 1
-    else
-      if calm > 0 then parts[#parts + 1] = tostring(calm) end
-      parts[#parts + 1], calm = name, 0
-    end
+-- Whether walking raised one of ours: what it found, or nil.
+local function caught(self, f, ...)
+  local ok, found = pcall(f, self, ...)
+  if ok then return nil end
+  if not judge.is_finding(found) then
+    self.machine:close()
+    error(found, 0)
   end
-  if calm > 0 then parts[#parts + 1] = tostring(calm) end
-  return table.concat(parts, " ")
+  return { kind = found.kind, name = found.name, text = found.text, names = way.to(found.node) }
 end
 
-local function names_of(text)
-  local names = {}
-  for word in text:gmatch("%S+") do
-    local count = math.tointeger(tonumber(word))
-    if count then
-      for _ = 1, count do names[#names + 1] = "calm" end
-    else
-      names[#names + 1] = word
-    end
-  end
-  return names
-end
-
-local function row_of(decision)
-  local trace = decision and decision.trace
-  if not trace then return nil end
-  for _, one in ipairs(trace.phases or {}) do
-    if one.held then return one.row end
-  end
-end
-
-local WORDS = { crash = "the operator's process ends and begins anew", thaw = "the view catches up, event by event",
-  skip = "the view catches up at once, and never sees what was in between", slow = "the operator is slow: the cluster comes to rest first",
-  ["crash:"] = "the operator ends after its write number %s", ["lost:"] = "the answer to write number %s never comes",
-  ["dropped:"] = "write number %s never arrives", ["hold:"] = "the view of %s lags behind from here on",
-  ["between:"] = "while the operator writes, before write number %s" }
-
-local function words_of(m, name)
-  local row = scene.row(name)
-  if row then return row.what, m.scene:words(row) end
-  local kind, rest = name:match("^(%a+:)(.*)$")
-  local number, other = (rest or ""):match("^(%d+):(.+)$")
-  if number then return "user", WORDS[kind]:format(number) .. ": " .. m.scene:words(scene.row(other)) end
-  return name == "slow" and "operator" or "fault", (WORDS[kind or name] or name):format(rest)
-end
-
--- Every step of a path again, with all that can be told of it.
-local function told(self, names)
-  local m = machine.new { generation = self.generation, declaration = stage.declaration(self.generation),
-    settings = select(2, stage.policies(self.options)), seed = 1 }
-  m.traces = true
-  local steps, view, began = {}, m:view(nil), m.world:now()
-  for i, name in ipairs(names) do
-    local step, before = {}, m.reconciles
-    if name == "calm" or name == "step" then
-      step.what = name == "calm" and m:calm() or m:step()
-      step.text = ({ operator = "the operator looks", cluster = "the cluster goes on", time = "time passes",
-        fault = WORDS.thaw })[step.what]
-    else
-      step.what, step.text = words_of(m, name)
-      m:act(name)
-    end
-    if not step.what then break end
-    local after = m:view(view)
-    step.seen, step.decision, step.row, step.writes = m.seen, m.decision, row_of(m.decision), m.writes
-    step.phase_before, step.phase_after, step.reconciled = phase_of(view), phase_of(after), m.reconciles > before
-    step.seconds = (m.world:now() - began) / 1000
-    step.message = after.object and after.object.status and after.object.status.message
-    steps[i], view = step, after
-  end
-  m:close()
-  return steps
-end
-
+-- The failure with the shortest way to it that is found in a moment, and all its steps.
 local function failure_of(self, found)
-  local names = path_of(found.node)
-  return { invariant = found.invariant, kind = found.invariant, name = found.name, text = found.text, steps = told(self, names),
-    replay = text_of(names) }
+  local began = os.clock()
+  if self.options.shrink ~= false then
+    local function try(words) return caught(self, play, way.names(table.concat(words, " "))) end
+    found = story.shrink(found, way.words(found.names), try,
+      { tries = SHRINK_TRIES, more = function() return os.clock() - began < SHRINK_SECONDS end })
+  end
+  local fresh = new_machine(self)
+  local steps = way.steps(fresh, found.names)
+  fresh:close()
+  return { kind = found.kind, name = found.name, text = found.text, steps = steps, replay = way.text(found.names) }
 end
 
-local function result_of(self, failure)
-  return { complete = not self.cut and not failure, states = self.states, nodes = self.nodes, edges = self.edges,
-    reconciles = self.machine.reconciles, seconds = os.clock() - self.began, seed = self.seed, events = self.level or 0, failure = failure }
+local function result_of(self, found)
+  return { complete = not self.cut and not found, states = self.states, nodes = self.nodes, edges = self.edges, stories = self.stories,
+    reconciles = self.machine.reconciles, seconds = os.clock() - self.began, seed = self.seed, events = self.level,
+    faults = self.most_faults, failure = found and failure_of(self, found) or nil }
+end
+
+-- While thousands of operators fail on purpose, none of them writes a log.
+local function silently(f)
+  local kept = {}
+  for _, level in ipairs { "debug", "info", "warn", "error" } do
+    kept[level] = log[level]
+    rawset(log, level, function() end)
+  end
+  local result = table.pack(pcall(f))
+  for level, write in pairs(kept) do rawset(log, level, write) end
+  if not result[1] then error(result[2], 0) end
+  return table.unpack(result, 2, result.n)
+end
+
+local function run_with(options, f, ...)
+  local more = table.pack(...)
+  return silently(function()
+    local self = new_walk(options)
+    local result = result_of(self, caught(self, f, table.unpack(more, 1, more.n)))
+    self.machine:close()
+    return result
+  end)
 end
 
 -- options: generation and base_settings, or policies (a folder; nil: built in); settings (over theirs); files (the folder's), limit
--- (states), seconds, seed (of the order in which it is tried), events (how many a story may have at most), faults (how many of them
--- may be faults; 1), invariants, progress(states, events, done, of).
--- -> { complete, states, edges, reconciles, seconds (of the processor), seed, events (up to so many all was tried), failure }
+-- (states), seconds (of the processor; by_wall: of the wall), memory (bytes of the host state), seed (of the order in which it is tried,
+-- and of long stories), events (how many a story may have at most), faults (how many of them may be faults; 1), stories (long
+-- ones, in the end), invariants (of invariants.lua), shrink (false: the failure as it was found), progress(states, events, done, of).
+-- -> { complete, states, edges, reconciles, seconds (of the processor), seed, events (up to so many all was tried), stories, failure }
 -- failure: { kind = "invariant", "settle", "quiet", "error" or "from", name, text, steps, replay }
 function M.run(options)
-  inprocess.tune_memory()
-  local self = new_walk(options)
-  local ok, found = pcall(walk_all, self)
-  local failure
-  if not ok then
-    if getmetatable(found) ~= Found then
-      self.machine:close()
-      error(found, 0)
-    end
-    failure = failure_of(self, found)
-  end
-  local result = result_of(self, failure)
-  self.machine:close()
-  return result
+  return run_with(options, walk_everything)
+end
+
+-- One way again, as a failure's `replay` tells it, and until it settles. options as for run, and replay. -> as run
+function M.replay(options)
+  return run_with(options, play, way.names(options.replay))
 end
 
 return M

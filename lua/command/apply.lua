@@ -34,7 +34,8 @@ return options.main(function(words)
   local data, why = plan_file.read(o[1])
   if not data then options.fail(1, why) end
   local place, trouble = view.options { kubeconfig = o.kubeconfig, context = o.context, policies = o.policies or data.policies,
-    settings = o.settings or data.settings, all_namespaces = data.namespaces == nil, namespace = data.namespaces }
+    settings = o.settings or data.settings, operator_namespace = data.operatorNamespace, all_namespaces = data.namespaces == nil,
+    namespace = data.namespaces }
   if not place then options.fail(1, trouble) end
   local differs = plan_file.differs(data, place)
   if differs then options.fail(1, differs .. ": nothing is done; plan again") end

@@ -1,25 +1,40 @@
 -- moonphase check: whether a policies folder may go live: it loads, lint finds nothing, its specs pass.
 --
 -- Steps are a table, in order; each says in a line how it ended, and none is left out because one before it failed, as long as
--- there is something to look at. Every reachable state of a small world is the last of them; it is not there yet, and says so.
+-- there is something to look at. Every reachable state of a small world is the last of them (lua/check/walk.lua): it says `complete` and
+-- how many states that are, or how far it came.
 
 local contract = require "contract"
 local lint = require "lint"
+local machine = require "check.machine"
 local options = require "options"
 local parser = require "syntax.parser"
 local policies = require "policies"
+local story = require "check.story"
 local suite = require "suite"
+local walk = require "check.walk"
+local way = require "check.way"
 
 local SPEC = {
-  about = "Say whether a policies folder may go live: load, lint, specs (and every reachable state, which is not there yet).\n"
+  about = "Say whether a policies folder may go live: load, lint, specs, and every reachable state of a small world.\n"
     .. "Status 0: nothing is wrong; 1: something is; 2: wrong usage.",
   usage = "moonphase check [DIR] [options]",
   { "settings", "FILE", "settings over those of the policies" },
   { "strict", nil, "warnings fail, too" },
+  { "events", "N", "states: stories of up to so many events (default 2; all: no limit)" },
+  { "faults", "N", "states: of which so many may be faults (default 1)" },
+  { "stories", "N", "states: so many long stories by chance besides (default 100)" },
+  { "states", "N", "states: no more than so many (0: none at all)" },
+  { "seconds", "N", "states: no more than so many seconds (default 120; all: no limit)" },
+  { "seed", "N", "states: of the order in which they are tried, and of long stories (default 1)" },
+  { "replay", "TEXT", "states: only this way, as a story that went wrong names it" },
+  { "only", "STEPS", "only these: " .. "load, lint, specs, order, states (with commas)" },
   { "o", "text|json", "how to print (default text)" },
   positional = "DIR",
-  example = "moonphase check policies",
+  example = "moonphase check policies\n  moonphase check policies --only load,states --seconds 10",
 }
+
+local SECONDS, STORIES = 120, 100
 
 -- A step gets the run and returns whether it is fine (nil: it was not done), and what is said about it. What it finds goes to
 -- run.findings: {file, line, source, text, severity, check}.
@@ -48,6 +63,7 @@ local function load(run)
   local declaration, trouble = contract.declaration(generation, "phdeployment")
   generation:close()
   if not declaration then return refuse(run, trouble) end
+  run.is_usable = true
   return true, plural(run.count, "file")
 end
 
@@ -99,11 +115,83 @@ local function order(run)
   return true, differs == 1 and "1 test hangs on the order of pairs" or ("%d tests hang on the order of pairs"):format(differs)
 end
 
-local function states()
-  return nil, "not walked: this moonphase cannot do that yet"
+-- ---------------------------------------------------------------- states
+
+-- "2.4 s, 95,000 a minute": what it took.
+local function took(result)
+  return ("%.1f s of the processor, %.0f states a minute"):format(result.seconds, result.seconds > 0 and result.states / result.seconds * 60 or 0)
+end
+
+-- What was tried, in words.
+local function bound(result)
+  local faults = result.faults == 0 and "without faults" or ("at most %s a fault"):format(result.faults == 1 and "one" or result.faults)
+  return ("stories of up to %s, %s"):format(plural(result.events, "event"), faults)
+end
+
+local function how_far(result, most)
+  local stories = result.stories > 0 and ("; %d long ones by chance (seed %d)"):format(result.stories, result.seed) or ""
+  if result.complete then return ("complete, %d states (%s%s; %s)"):format(result.states, bound(result), stories, took(result)) end
+  return ("not complete: %d states; all %s, and some of %s (seed %d; %s)"):format(result.states, bound(result),
+    result.events + 1 <= most and plural(result.events + 1, "event") or "the long ones", result.seed, took(result))
+end
+
+local function states(run)
+  if not run.is_usable then return nil, "not walked: the policies cannot be used" end
+  local o = run.walk
+  if o.limit == 0 then return nil, "not walked: --states is 0" end
+  local generation, failure = policies.generation(run.files, run.label)
+  if not generation then return refuse(run, failure.text, failure) end
+  local result = (o.replay and walk.replay or walk.run) { generation = generation, base_settings = run.settings, files = run.files,
+    events = o.events, faults = o.faults, stories = o.stories, limit = o.limit, seconds = o.seconds, by_wall = true, seed = o.seed, replay = o.replay }
+  generation:close()
+  run.states = { complete = result.complete, states = result.states, events = result.events, faults = result.faults, seed = result.seed,
+    stories = result.stories, seconds = result.seconds }
+  if not result.failure then return true, o.replay and "nothing goes wrong on this way" or how_far(result, o.events) end
+  local again = ("moonphase check %s --only load,states --replay '%s'"):format(run.folder or "", result.failure.replay)
+  run.findings[#run.findings + 1] = { severity = "error", check = "states", text = story.tell(result.failure, again) }
+  run.states.failure = { kind = result.failure.kind, name = result.failure.name, text = result.failure.text, replay = result.failure.replay }
+  return false, ("%s: %s (after %d states)"):format(result.failure.name, result.failure.text, result.states)
 end
 
 local STEPS = { { "load", load }, { "lint", check_lint }, { "specs", specs }, { "order", order }, { "states", states } }
+
+-- The steps that --only names, in their order; load always.
+local function chosen(only)
+  if not only then return STEPS end
+  local wanted, list = { load = true }, {}
+  for name in only:gmatch("[^,%s]+") do wanted[name] = true end
+  for _, step in ipairs(STEPS) do
+    if wanted[step[1]] then list[#list + 1] = step end
+    wanted[step[1]] = nil
+  end
+  local unknown = next(wanted)
+  if unknown then options.fail(2, "--only: there is no step '" .. unknown .. "'; there are load, lint, specs, order, states") end
+  return list
+end
+
+-- A whole number from an option; "all" is none where that is allowed.
+local function number(o, name, default, may_be_all)
+  local text = o[name]
+  if text == nil then return default end
+  if text == "all" and may_be_all then return math.huge end
+  local value = math.tointeger(tonumber(text))
+  if not value or value < 0 then options.fail(2, ("--%s must be a whole number from 0 on%s, not '%s'"):format(name, may_be_all and ", or all" or "",
+    text)) end
+  return value
+end
+
+-- The way that --replay tells.
+local function checked_way(text)
+  for _, name in ipairs(text and way.names(text) or {}) do
+    if not machine.knows(name) then options.fail(2, "--replay: '" .. name .. "' is nothing that can happen; take the text of a story as it stands") end
+  end
+  return text
+end
+
+local function walk_options(o)
+  return { events = number(o, "events", walk.EVENTS, true), faults = number(o, "faults", 1), stories = number(o, "stories", STORIES),
+    limit = number(o, "states", math.huge), seconds = number(o, "seconds", SECONDS, true), seed = number(o, "seed", 1), replay = checked_way(o.replay) }
+end
 
 -- ---------------------------------------------------------------- what is printed
 
@@ -121,7 +209,8 @@ local function print_text(run)
 end
 
 local function print_json(run, ok)
-  io.write(json.encode({ ok = ok, steps = json.array(run.steps), findings = json.array(run.findings), coverage = run.coverage }), "\n")
+  io.write(json.encode({ ok = ok, steps = json.array(run.steps), findings = json.array(run.findings), coverage = run.coverage,
+    states = run.states }), "\n")
 end
 
 local function count_of(files)
@@ -136,10 +225,10 @@ return options.main(function(words)
   if o.o and o.o ~= "text" and o.o ~= "json" then options.fail(2, "-o must be text or json, not '" .. o.o .. "'") end
   local files, why = policies.files(o[1])
   if not files then options.fail(1, why) end
-  local run = { files = files, count = count_of(files), label = o[1] or "policies", settings_path = o.settings, findings = {},
-    tests = {}, steps = {} }
+  local run = { files = files, count = count_of(files), label = o[1] or "policies", folder = o[1], settings_path = o.settings,
+    walk = walk_options(o), findings = {}, tests = {}, steps = {} }
   local ok = true
-  for _, step in ipairs(STEPS) do
+  for _, step in ipairs(chosen(o.only)) do
     local fine, text = step[2](run)
     ok = ok and fine ~= false
     run.steps[#run.steps + 1] = { name = step[1], ok = fine, text = text }

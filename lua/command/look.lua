@@ -1,13 +1,27 @@
 -- moonphase look: looks at the policies of a candidate for an operator that runs, in a process of its own (reload/apart.lua). No
 -- command for people: they have moonphase check.
 --
--- Standard input is one JSON object: {what, files (names to texts), settings}. What is found is printed as JSON: {value} or {why}.
+-- Standard input is one JSON object: {what, files (names to texts), settings, seconds}. What is found is printed as JSON: {value} or {why}.
 
-local lint = require "lint"
+local MEMORY_MOST = 96 << 20 -- bytes: the operator's neighbour in its container
 
-local LOOKS = {
-  lint = function(asked) return json.array(lint.check(asked.files, asked.settings, { specs = false })) end,
-}
+local LOOKS = {}
+
+function LOOKS.lint(asked)
+  return json.array(require("lint").check(asked.files, asked.settings, { specs = false }))
+end
+
+-- As much of the walk through the small world as its time allows (seconds; none: all of it).
+function LOOKS.check(asked)
+  local generation, failure = require("policies").generation(asked.files, "policies")
+  if not generation then error(failure.text, 0) end
+  local walk = require "check.walk"
+  local found = walk.run { generation = generation, base_settings = asked.settings, files = asked.files, seconds = asked.seconds,
+    by_wall = true, events = walk.EVENTS, faults = 1, memory = asked.seconds and MEMORY_MOST or nil, seed = asked.seed }
+  local failed = found.failure
+  return { complete = found.complete, states = found.states, events = found.events, seed = found.seed,
+    failure = failed and { kind = failed.kind, name = failed.name, text = failed.text, replay = failed.replay } or nil }
+end
 
 return function()
   local text, unread = fs.read "/dev/stdin"

@@ -10,13 +10,15 @@ local whole = require "plan.whole"
 local SPEC = {
   about = "Say what a policies folder would create, patch, prune and report differently in a cluster, object by object.\n"
     .. "The cluster is only read, and asked what it would say to each write (a server-side dry run).\n"
-    .. "Status 0: nothing would change; 2: something would; 1: it cannot be planned, the policies fail on an object, or the\n"
-    .. "server would refuse a write. (2 is wrong usage, too: a plan has a summary line.)",
+    .. "Status 0: nothing would change; 2: something would; 1: it cannot be planned (wrong usage, too), the policies fail on an\n"
+    .. "object, or the server would refuse a write.",
   usage = "moonphase plan [DIR] [options]",
   { "kubeconfig", "PATH", "the kubeconfig file (default: KUBECONFIG, in-cluster, ~/.kube/config)" },
   { "context", "NAME", "the context in it" },
   { "namespace", "NAME", "look at this namespace (repeats; default: the context's)", many = true },
+  { "n", "NAME", "the same", many = true },
   { "all-namespaces", nil, "look at every namespace" },
+  { "operator-namespace", "NS", "the operator's own, where groups are read if settings do not say (default: the context's)" },
   { "settings", "FILE", "settings over those of the policies, key by key" },
   { "save", "FILE", "write the plan to a file, for moonphase apply FILE" },
   { "o", "text|json", "how to print (default text)" },
@@ -24,15 +26,19 @@ local SPEC = {
   example = "moonphase plan my-policies --namespace hub --save hub.plan",
 }
 
-local function check_usage(o)
-  if #o > 1 then options.fail(2, "plan looks at one folder, not at " .. #o) end
-  if o.o and o.o ~= "text" and o.o ~= "json" then options.fail(2, "-o must be text or json, not '" .. o.o .. "'") end
-  if o.all_namespaces and #o.namespace > 0 then options.fail(2, "--all-namespaces and --namespace exclude each other") end
+-- 2 is kept for "something would change", as Terraform's detailed exit codes have it: wrong usage is a failure.
+local function parse(words)
+  local ok, o = pcall(options.parse, words, SPEC)
+  if not ok then error(type(o) == "table" and o.exit == 2 and { exit = 1 } or o, 0) end
+  for _, name in ipairs(o.n) do table.insert(o.namespace, name) end
+  if #o > 1 then options.fail(1, "plan looks at one folder, not at " .. #o) end
+  if o.o and o.o ~= "text" and o.o ~= "json" then options.fail(1, "-o must be text or json, not '" .. o.o .. "'") end
+  if o.all_namespaces and #o.namespace > 0 then options.fail(1, "--all-namespaces and --namespace exclude each other") end
+  return o
 end
 
 return options.main(function(words)
-  local o = options.parse(words, SPEC)
-  check_usage(o)
+  local o = parse(words)
   log.configure("error", "text") -- what a watch meets is told as the plan's own trouble
   o.policies = o[1]
   local place, why = view.options(o)

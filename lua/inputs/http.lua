@@ -10,14 +10,14 @@
 -- A source belongs to a set of watches (watches.lua) and is shared by all policies that ask the same of the same server; what an
 -- answer means is said by each with its own mapping, kept for each answer.
 
+local exchange = require "inputs.exchange"
 local request_of = require "inputs.request"
-local token = require "inputs.token"
 
 local M = {}
 M.__index = M
 
-local ANSWER_MAX = 1024 * 1024
 local FLYING_MOST = 8         -- requests at once
+local SPACING_SECONDS = 0.01  -- and no more than a hundred a second, whatever users name in their objects
 local ENTRIES_MOST = 20000
 local BYTES_MOST = 128 * 1024 * 1024 -- of all answers that are kept
 local MEANINGS_MOST = 2000    -- of one answer: each instance type that somebody names is one
@@ -25,6 +25,7 @@ local IDLE_SECONDS = 120      -- nobody has asked for it: it is forgotten
 local FIRST_RETRY, LAST_RETRY = 1, 60
 local MISSING_SECONDS = 15    -- what is not there may be made any moment
 local TOLD_SECONDS = 600
+local TOLD_AT_ONCE = 200
 local PAUSE_SECONDS = 0.004   -- no turn of the loop is longer than 10 ms
 
 -- What people read while an answer is missing: it stands in statuses, so nothing in it may change from try to try.
@@ -46,111 +47,27 @@ end
 function M.new(options)
   local http, server = options.http, options.server
   local self = setmetatable({ http = http, server = server, endpoint = server.endpoint, on_answer = options.on_answer,
-    token = token.new(server, options.cluster, options.namespace), entries = {}, count = 0, bytes = 0, asked = {}, flying = 0, free = loop.event(),
-    news = loop.event(), total = metrics.counter("moonphase_input_requests_total", "Requests to HTTP sources, by what came of them",
-      { "result" }) }, M)
-  self.ttl, self.timeout = times(http, server)
-  self.statuses = {}
-  for _, status in ipairs(http.status or { 200 }) do self.statuses[status] = true end
+    entries = {}, count = 0, bytes = 0, asked = {}, flying = 0, free_at = 0, free = loop.event(), news = loop.event() }, M)
+  self.total = metrics.counter("moonphase_input_requests_total", "Requests to HTTP sources, by what came of them", { "result" })
+  local timeout
+  self.ttl, timeout = times(http, server)
+  self.exchange = exchange.new { http = http, server = server, timeout = timeout, cluster = options.cluster, namespace = options.namespace }
+  self.name = exchange.without_query(server.endpoint or http.url)
   return self
-end
-
--- ---------------------------------------------------------------- one request
-
-local function trouble(reason, message, detail)
-  return nil, { reason = reason, message = message, detail = detail }
-end
-
-local function without_query(url)
-  return (url:gsub("[?#].*$", ""))
-end
-
--- (waits) true and the headers; nil and a trouble.
-local function headers(self, request)
-  local list = { "Accept: application/json" }
-  for _, line in ipairs(self.http.headers or {}) do list[#list + 1] = line end
-  if request.body then list[#list + 1] = "Content-Type: application/json" end
-  local text, why = self.token:get()
-  if why then return trouble("NoToken", why) end
-  if text then list[#list + 1] = "Authorization: Bearer " .. text end
-  return list
-end
-
--- (waits) The authorities that stand for the server, read anew; nil: the system's.
-local function authorities(self)
-  local path = self.server.caFile
-  if type(path) ~= "string" or path == "" then return nil end
-  local pem = fs.read(path)
-  if not pem then return trouble("NoAuthority", ("the file of authorities %s cannot be read"):format(path)) end
-  return pem
-end
-
-local function no_answer(self, kind, why)
-  if kind == "timeout" then return trouble("Timeout", ("it does not answer within %g seconds"):format(self.timeout), why) end
-  if kind == "too large" then return trouble("TooLarge", ("its answer has more than %d bytes"):format(ANSWER_MAX), why) end
-  return trouble("Unreachable", "it cannot be reached", why)
-end
-
--- What a GraphQL server, or a proxy, says of itself: the beginning, in one line, for the log.
-local function glimpse(self, body)
-  return self.token:without((body:sub(1, 300):gsub("[%c\128-\255]+", " ")))
-end
-
--- The body, as the policies get it; nil and a trouble.
-local function content(self, answer)
-  if not self.statuses[answer.status] then
-    local seen = glimpse(self, answer.body)
-    if answer.status >= 300 and answer.status < 400 then
-      return trouble("Redirect", ("it redirects (%d), which is not followed"):format(answer.status), seen)
-    elseif answer.status == 401 or answer.status == 403 then
-      return trouble("Refused", ("it refuses us (%d): is the token right?"):format(answer.status), seen)
-    end
-    return trouble("HttpStatus", ("it answers %d"):format(answer.status), seen)
-  end
-  local value, why
-  if self.http.keep then
-    value, why = json.cut(answer.body, self.http.keep, ANSWER_MAX)
-  else
-    value, why = json.decode(answer.body)
-  end
-  if value == nil then return trouble("NotJson", "its answer is no JSON", tostring(why) .. ": " .. glimpse(self, answer.body)) end
-  return self.http.keep and json.encode(value) or answer.body
-end
-
-local function send(self, request)
-  local list, wrong = headers(self, request)
-  if not list then return nil, wrong end
-  local ca, unread = authorities(self)
-  if unread then return nil, unread end
-  local answer, why, kind = http.request { method = self.http.method or (request.body and "POST" or "GET"), url = request.url,
-    headers = list, body = request.body, timeout = self.timeout, most = ANSWER_MAX, ca = ca }
-  if not answer then return no_answer(self, kind, why) end
-  return answer
-end
-
--- (waits) {body, status}; nil and a trouble. A token that was changed meanwhile is tried at once.
-local function ask(self, request)
-  local answer, wrong = send(self, request)
-  if answer and (answer.status == 401 or answer.status == 403) and self.token:is_wanted() then
-    local before = self.token.text
-    self.token:forget()
-    if self.token:get() ~= before then answer, wrong = send(self, request) end
-  end
-  if not answer then return nil, wrong end
-  local body, odd = content(self, answer)
-  if not body then return nil, odd end
-  return { body = body, status = answer.status, at = loop.now() }
 end
 
 -- ---------------------------------------------------------------- one question, asked again and again
 
--- Wake those who asked.
+-- (waits, where there are many) Wake those who asked.
 local function tell(self, entry, changed)
   local keys = {}
   for key in pairs(entry.users) do keys[#keys + 1] = key end
-  table.sort(keys)
   self.news:notify()
-  if #keys > 0 and not self.stopped then self.on_answer(keys, changed) end
+  for first = 1, #keys, TOLD_AT_ONCE do
+    if first > 1 then loop.sleep(0) end
+    if self.stopped then return end
+    self.on_answer({ table.unpack(keys, first, math.min(first + TOLD_AT_ONCE - 1, #keys)) }, changed)
+  end
 end
 
 local function retry_in(self, entry)
@@ -164,7 +81,7 @@ local function log_trouble(self, wrong)
   local again = self.told == wrong.message and loop.now() - self.told_at < TOLD_SECONDS
   self.told, self.told_at = wrong.message, again and self.told_at or loop.now()
   local say = again and log.debug or log.warn
-  say("a source of inputs has trouble: what was known last goes on", { server = without_query(self.endpoint or self.http.url),
+  say("a source of inputs has trouble: what was known last goes on", { server = self.name,
     why = wrong.message, detail = wrong.detail })
 end
 
@@ -187,7 +104,7 @@ local function took(self, entry, answer)
   entry.tries = 0
   entry.due = loop.now() + self.ttl * (0.75 + 0.1 * loop.random())
   if is_same and not was_silent then return end
-  if self.told then log.info("a source of inputs answers again", { server = without_query(self.endpoint or self.http.url) }) end
+  if self.told then log.info("a source of inputs answers again", { server = self.name }) end
   self.told = nil
   tell(self, entry, not is_same)
 end
@@ -208,14 +125,16 @@ end
 
 -- (waits) One try.
 local function fetch(self, entry)
+  local begin = math.max(loop.now(), self.free_at)
+  self.free_at = begin + SPACING_SECONDS
+  if begin > loop.now() then loop.sleep(begin - loop.now()) end
   while self.flying >= FLYING_MOST do self.free:wait(1) end
   self.flying = self.flying + 1
-  local ok, answer, wrong = pcall(ask, self, entry.request)
+  local answer, wrong = self.exchange:ask(entry.request)
   self.flying = self.flying - 1
   self.free:notify()
-  if not ok then answer, wrong = trouble("Unreachable", "it cannot be asked", self.token:without(tostring(answer))) end
   if answer and self.bytes + #answer.body > BYTES_MOST then
-    answer, wrong = trouble("TooLarge", ("its answers together have more than %d bytes"):format(BYTES_MOST))
+    answer, wrong = exchange.trouble("TooLarge", ("its answers together have more than %d bytes"):format(BYTES_MOST))
   end
   self.total:add(1, answer and "answered" or wrong.reason)
   if answer then took(self, entry, answer) else failed(self, entry, wrong) end
@@ -266,20 +185,18 @@ end
 -- ---------------------------------------------------------------- who asks
 
 -- The entry that an object's fields lead to, nil if they name nothing. Remembered by generation, so that an object is decoded once
--- for each; `wakes`: it is decided again when the answer changes.
-local function entry_for(self, view, key, handle, wakes)
+-- for each. From now on the object is decided again when the answer changes.
+local function entry_for(self, view, key, handle)
   local memo = self.asked[key]
   local mark = handle.uid .. "/" .. handle.generation
   if not memo or memo.mark ~= mark then
     local object = view.objects:read(key)
-    local request = object and request_of.about(self.http, self.endpoint, object)
-    if not wakes then return request and entry_of(self, request) end
     self:forget(key)
-    memo = { mark = mark, request = request }
+    memo = { mark = mark, request = object and request_of.about(self.http, self.endpoint, object) }
     self.asked[key] = memo
   end
   local entry = memo.request and entry_of(self, memo.request)
-  if entry and wakes then
+  if entry then
     memo.entry = entry
     entry.users[key] = true
   end
@@ -312,7 +229,11 @@ local function checked(result, failure)
   if type(result) ~= "table" or not STATES[result.state] or (result.state == "found" and type(result.object) ~= "table") then
     return { state = "unknown", reason = "MappingFailed", message = "the policies' mapping of its answer says neither found, missing nor unknown" }
   end
-  if result.state == "found" then return { state = "found", object = policy.raw(json.encode(result.object)), value = result.object } end
+  if result.state == "found" then
+    local ok, text = pcall(json.encode, result.object)
+    if ok then return { state = "found", object = policy.raw(text), value = result.object } end
+    return { state = "unknown", reason = "MappingFailed", message = "the policies' mapping made something of it that JSON cannot say" }
+  end
   return { state = result.state, reason = said(result.reason, "NotUnderstood"), message = said(result.message, "its answer is not understood") }
 end
 
@@ -357,8 +278,10 @@ local function judge(self, view, http, entry, wanted)
     if not entry.known[id] then entry.known_count = entry.known_count + 1 end
     if entry.known_count > MEANINGS_MOST then entry.known, entry.known_count = {}, 1 end
     entry.known[id], entry.good = entry.answer, entry.answer
-    if newest.state == "missing" then look_sooner(entry, entry.answer.at + math.min(MISSING_SECONDS, self.ttl)) end
-    if not entry.trouble then return seen_as(newest), newest end
+    if not entry.trouble then
+      if newest.state == "missing" then look_sooner(entry, entry.answer.at + math.min(MISSING_SECONDS, self.ttl)) end
+      return seen_as(newest), newest
+    end
   elseif newest and not entry.answer.doubted then
     entry.answer.doubted = true
     log_trouble(self, newest)
@@ -381,8 +304,8 @@ local function judge(self, view, http, entry, wanted)
 end
 
 -- What one input sees (objects.lua has the same); and the object as a value, where one is known.
-function M:about(view, input, key, handle, wakes)
-  local entry, is_asked = entry_for(self, view, key, handle, wakes)
+function M:about(view, input, key, handle)
+  local entry, is_asked = entry_for(self, view, key, handle)
   if entry then return judge(self, view, input.http, entry, handle.indexes[input.name]) end
   if is_asked then return { state = "unknown", reason = "TooMany", message = "too many different questions are asked of it" } end
   return { state = "missing" }
@@ -404,7 +327,7 @@ function M:wait_about(view, seconds)
   local began, deadline = loop.now(), loop.now() + seconds
   for _, key in ipairs(view.objects and view.objects:keys() or {}) do
     local handle = view.objects:get(key)
-    if handle and not handle.deleting then entry_for(self, view, key, handle, true) end
+    if handle and not handle.deleting then entry_for(self, view, key, handle) end
     if loop.now() - began > PAUSE_SECONDS then
       loop.sleep(0)
       began = loop.now()
@@ -426,7 +349,7 @@ function M.synced() return true end
 -- The trouble that goes on, as text; nil when there is none.
 function M:trouble()
   if not self.told then return nil end
-  return ("%s: %s"):format(without_query(self.endpoint or self.http.url), self.told)
+  return ("%s: %s"):format(self.name, self.told)
 end
 
 function M:stop()

@@ -48,18 +48,28 @@ local function in_file(self)
   return text, "the token file " .. self.file
 end
 
--- (waits) The token, nil where none is wanted; nil and a sentence if it cannot be had. Only what can stand in a header is one.
+-- Remembered so that no log shows it; the one before as well, which a server may still speak of.
+local function keep(self, text)
+  if text ~= self.last then self.before, self.last = self.last, text end
+  self.text, self.read_at = text, loop.now()
+  return text
+end
+
+-- (waits) The token, nil where none is wanted; nil and a sentence if it cannot be had. Only what can stand in a header is one. When it
+-- cannot be read again, the last one goes on.
 function M:get()
   if not self:is_wanted() then return nil end
   if self.text and loop.now() - self.read_at < REREAD_SECONDS then return self.text end
   local text, place = (self.file and in_file or in_secret)(self)
-  if not text then return nil, place end
+  if not text then
+    if self.last then return self.last end
+    return nil, place
+  end
   text = text:match("^%s*(.-)%s*$")
   if text == "" or #text > TOKEN_MAX or text:find("[^\x21-\x7e]") then
     return nil, place .. " holds no token: one line of visible characters is expected"
   end
-  self.text, self.read_at = text, loop.now()
-  return text
+  return keep(self, text)
 end
 
 -- The server refused it: the next get() reads it again.
@@ -67,13 +77,19 @@ function M:forget()
   self.text = nil
 end
 
--- `text` without the token, for a log.
-function M:without(text)
-  if not self.text then return text end
-  local from, to = text:find(self.text, 1, true)
+local function without(text, secret)
+  local from, to = text:find(secret, 1, true)
   while from do
     text = text:sub(1, from - 1) .. "(token)" .. text:sub(to + 1)
-    from, to = text:find(self.text, 1, true)
+    from, to = text:find(secret, from, true)
+  end
+  return text
+end
+
+-- `text` without the token, for a log.
+function M:without(text)
+  for _, secret in ipairs { self.last or false, self.before or false } do
+    if secret and #secret > 3 then text = without(text, secret) end
   end
   return text
 end

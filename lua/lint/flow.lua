@@ -281,6 +281,10 @@ function Flow:module(name)
   local shape = chunk.shape or values.new { is = "function", node = chunk, vars = {}, known = {} }
   chunk.shape = shape
   local result = run(self, shape, { rest = ANY })
+  if not result[1] then
+    self:report("names", "error", chunk.body[#chunk.body] or chunk, "the file returns nothing, so who requires it gets `true`: its last "
+      .. "statement must be a `return`")
+  end
   self.file, self.depth = outer, depth
   loaded.value = result[1] or values.TRUE
   if loaded.value.is == "table" then loaded.value.name = loaded.value.name or name end

@@ -111,6 +111,7 @@ function between(found, kind, path, at, old, new)
   if new == json.null then new = nil end
   if old == nil and new == nil then return end
   local both = type(old) == "table" and type(new) == "table"
+  if both and path ~= "" and json.equal(old, new) then return end -- most are
   if both and (json.is_array(old) or json.is_array(new)) then
     return lists_between(found, kind, path, at, old, new)
   elseif both then

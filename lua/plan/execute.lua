@@ -9,6 +9,7 @@
 local apply = require "apply"
 local observe = require "observe"
 local object_plan = require "plan.object"
+local pacing = require "rollout"
 local status = require "status"
 
 local M = {}
@@ -28,9 +29,12 @@ local function change_differs(planned, now)
   if not now then return name .. " changed since: there is no " .. planned.action .. " to do any more" end
   if planned.uid ~= now.uid then return name .. " is another object now" end
   if planned.resourceVersion ~= now.resourceVersion then
-    return ("%s changed since (resourceVersion %s, planned on %s)"):format(name, tostring(now.resourceVersion), tostring(planned.resourceVersion))
+    return ("%s changed since (resourceVersion %s, planned on %s)"):format(name, tostring(now.resourceVersion),
+      tostring(planned.resourceVersion))
   end
-  if planned.wanted ~= now.wanted then return name .. ": something else is wanted of it now: its group, its instance type or its pods changed since" end
+  if planned.wanted ~= now.wanted then
+    return name .. ": something else is wanted of it now: its group, its instance type or its pods changed since"
+  end
   if now.refused then return name .. " would be refused now: " .. now.refused.message end
 end
 
@@ -49,7 +53,7 @@ local function differences(planned, now)
     by_id[id_of(change)] = nil
   end
   for id in pairs(by_id) do found[#found + 1] = "there would be more to do now: " .. id end
-  if not (planned.status and planned.status.wanted) ~= not now.status or planned.status and now.status and planned.status.wanted ~= now.status.wanted then
+  if (planned.status and planned.status.wanted) ~= (now.status and now.status.wanted) then
     found[#found + 1] = "it would report something else now"
   end
   return found
@@ -67,7 +71,9 @@ local function write_child(view, owner, decision, change)
   if change.action == "prune" then return apply.prune(context(view, owner, change), change, owner.namespace) end
   for _, manifest in ipairs(decision.children or {}) do
     if manifest.kind == change.kind and manifest.metadata.name == change.name then
-      return apply.ensure(context(view, owner, change), apply.complete(manifest, owner, view.label))
+      local ctx, child = context(view, owner, change), apply.complete(manifest, owner, view.label)
+      ctx.digest = pacing.mark(ctx.digest, child) -- so that the operator knows whose the next difference is
+      return apply.ensure(ctx, child)
     end
   end
 end
@@ -105,7 +111,8 @@ local function do_one(view, planned)
       local did, trouble = write_child(view, owner, now.decision, change)
       if trouble then
         local changed = trouble.code == 409 and trouble.reason == "Conflict"
-        result.refused[#result.refused + 1] = ("%s %s: %s"):format(change.kind, change.name, changed and "it changed at this moment" or trouble.message)
+        local words = changed and "it changed at this moment" or trouble.message
+        result.refused[#result.refused + 1] = ("%s %s: %s"):format(change.kind, change.name, words)
       elseif did == "written" then
         result.done[#result.done + 1], result.wrote = id_of(change), true
         result.restarts = result.restarts or change.restarts

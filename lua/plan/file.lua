@@ -27,8 +27,8 @@ function M.of(view, place, o, result)
   local data = print_plan.data(result, view.warnings)
   return { kind = M.KIND, version = M.VERSION, moonphase = moonphase.version, made = os.date("!%Y-%m-%dT%H:%M:%SZ", loop.wall_ms() // 1000),
     server = place.cluster.server, namespaces = place.namespaces and json.array(place.namespaces) or nil, policies = o.policies,
-    settings = o.settings, files = file_digests(place.files), settingsDigest = settings_digest(place.settings), policy = view.paper.digest,
-    objects = data.objects, summary = data.summary }
+    operatorNamespace = o.operator_namespace, settings = o.settings, files = file_digests(place.files),
+    settingsDigest = settings_digest(place.settings), policy = view.paper.digest, objects = data.objects, summary = data.summary }
 end
 
 function M.save(path, data)
@@ -79,7 +79,9 @@ function M.differs(data, place)
   table.sort(named)
   if #named > 0 then return "the policies are not those that were planned with: " .. table.concat(named, ", ") end
   if data.settingsDigest ~= settings_digest(place.settings) then return "the settings are not those that were planned with" end
-  if data.moonphase ~= moonphase.version then return ("it was planned by moonphase %s, and this is %s"):format(tostring(data.moonphase), moonphase.version) end
+  if data.moonphase ~= moonphase.version then
+    return ("it was planned by moonphase %s, and this is %s"):format(tostring(data.moonphase), moonphase.version)
+  end
 end
 
 return M

@@ -73,15 +73,33 @@ local function describe(change, child, live, after, found)
   end
 end
 
+-- Whether who plans lacks a right that the operator has (RBAC's own words; admission has others): that is no verdict on the write. Of
+-- Secrets no words are kept.
+local function lacks_right(trouble)
+  if trouble.code ~= 403 then return false end
+  return trouble.kind == "Secret" or (trouble.message or ""):find(" is forbidden: User .- cannot %l+ resource ") ~= nil
+end
+
+local function as_found(child, found)
+  local diff = {}
+  for i, one in ipairs(found or {}) do
+    diff[i] = child.kind == "Secret" and { path = one.path } or { path = one.path, old = one.live, new = one.wanted,
+      order = one.kind == "order" or nil }
+  end
+  return changes.sort(diff)
+end
+
 -- Asked by apply.ensure in place of a write.
 local function rehearse(job, ctx, child, found, live)
   local change = { action = live and "patch" or "create", kind = child.kind, name = child.metadata.name,
-    uid = live and live.metadata.uid, resourceVersion = live and live.metadata.resourceVersion, wanted = "sha256:" .. digest.sha256(json.encode(child)) }
+    uid = live and live.metadata.uid, resourceVersion = live and live.metadata.resourceVersion,
+    wanted = "sha256:" .. digest.sha256(json.encode(child)) }
   job.changes[#job.changes + 1] = change
   local after, trouble, replaced = apply.rehearse(ctx, child, live, found)
   if after then
     describe(change, child, live, after, found)
-    job.written[#job.written + 1] = { kind = child.kind, name = child.metadata.name, object = after, settles = is_quiet(live, change.diff) }
+    job.written[#job.written + 1] = { kind = child.kind, name = child.metadata.name, object = after,
+      settles = is_quiet(live, change.diff) }
     return "unchanged"
   end
   if replaced then
@@ -89,13 +107,12 @@ local function rehearse(job, ctx, child, found, live)
     describe(change, child, live, child, found)
     return "unchanged"
   end
-  change.refused = { code = trouble.code, reason = trouble.reason, message = trouble.message }
-  change.diff = {}
-  for i, one in ipairs(found or {}) do
-    change.diff[i] = child.kind == "Secret" and { path = one.path } or { path = one.path, old = one.live, new = one.wanted,
-      order = one.kind == "order" or nil }
+  change.diff = live and as_found(child, found) or changes.of_new(child.kind, child)
+  if lacks_right(trouble) then
+    change.untried, change.restarts = trouble.message, restarts_models(live, change.diff) or nil
+    return "unchanged"
   end
-  changes.sort(change.diff)
+  change.refused = { code = trouble.code, reason = trouble.reason, message = trouble.message }
   return nil, trouble
 end
 
@@ -115,7 +132,9 @@ end
 
 local function children(job, decision)
   local function take(_, trouble)
-    if trouble then job.problems[#job.problems + 1] = trouble end
+    if not trouble then return end
+    local list = lacks_right(trouble) and job.unread or job.problems
+    list[#list + 1] = trouble
   end
   job.replaceable = names(decision.replace)
   for _, manifest in ipairs(decision.children or {}) do
@@ -198,7 +217,11 @@ local function status_change(job, wanted)
   if job.rehearses_status == false then return change end
   local result, text = status.write(job.view.dry, job.view.kind, job.key, body)
   if result == "conflict" or result == "gone" then job.stale = true end
-  if result == nil then change.refused = { message = tostring(text) } end
+  if result == nil and lacks_right { code = 403, kind = job.view.kind.kind, message = tostring(text) } then
+    change.untried = tostring(text)
+  elseif result == nil then
+    change.refused = { message = tostring(text) }
+  end
   return change
 end
 
@@ -224,7 +247,7 @@ end
 local function look(view, key, options)
   local seen, handle = view.paper:seen(key)
   if not seen then return nil end
-  local job = { view = view, key = key, changes = {}, problems = {}, written = {}, owner = view:owner_of(key, handle),
+  local job = { view = view, key = key, changes = {}, problems = {}, unread = {}, written = {}, owner = view:owner_of(key, handle),
     uid = handle.uid, resourceVersion = handle.version, generation = handle.generation, rehearses_status = options.rehearses_status }
   seen.trace = options.trace
   local decision, failure = view:decide(seen)
@@ -256,10 +279,14 @@ local function refusals(job)
   return told
 end
 
--- (waits) The plan of one object, whether or not there is something to do: {key, uid, resourceVersion, generation, changes={{action=
--- "create"|"patch"|"prune"|"replace", kind, name, uid, resourceVersion, wanted, diff, restarts, refused, why, object}...}, status={diff,
--- wanted, phase, reason, message, body, after_writes, refused}|nil, problems={Problem...}, failure=PolicyError|nil,
--- refusals={sentences}, decision= (traced ones only)}; nil: there is no such object, or it is being deleted.
+-- (waits) The plan of one object, whether or not there is something to do; nil: there is no such object, or it is being deleted.
+--   key, uid, resourceVersion, generation
+--   changes   {action="create"|"patch"|"prune"|"replace", kind, name, uid, resourceVersion, wanted (digest),
+--             diff={{path, old, new, order}...}, restarts, refused={code, reason, message}, untried (the
+--             server's words: we may not ask), why (replace), object (create)}...
+--   status    nil, or {diff, wanted (digest), phase, reason, message, body (the patch), after_writes, refused, untried}
+--   problems  Problems of children that stay as they are; unread: of those that we may not read
+--   failure   the PolicyError, or nil; refusals: sentences; decision: of a traced one
 -- options: {trace, rehearses_status=false: the server is not asked about statuses}
 function M.of(view, key, options)
   options = options or {}
@@ -271,7 +298,7 @@ function M.of(view, key, options)
   end
   if not job then return nil end
   return { key = key, uid = job.uid, resourceVersion = job.resourceVersion, generation = job.generation, changes = job.changes,
-    status = job.status, problems = job.problems, failure = job.failure, refusals = refusals(job),
+    status = job.status, problems = job.problems, unread = job.unread, failure = job.failure, refusals = refusals(job),
     decision = options.trace and job.decision or nil, told = options.trace and job.told or nil }
 end
 

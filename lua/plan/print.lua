@@ -66,6 +66,7 @@ local function change_lines(change, add)
   if change.action == "replace" then tail = "   (deleted and made anew: " .. change.why .. ")" end
   add(("  %s %s %s %s%s"):format(SIGNS[change.action], change.action, change.kind, change.name, tail))
   if change.refused then add("      REFUSED by the server: " .. change.refused.message) end
+  if change.untried then add("      not tried, for you may not: " .. change.untried) end
   if change.action == "create" then return made_lines(change.diff, add) end
   for _, one in ipairs(change.diff) do add("      " .. field_line(one)) end
 end
@@ -97,6 +98,7 @@ end
 local function status_lines(status, add)
   add("  ~ status" .. (status.after_writes and "   (the first one after these writes)" or ""))
   if status.refused then add("      REFUSED by the server: " .. status.refused.message) end
+  if status.untried then add("      not tried, for you may not: " .. status.untried) end
   condition_lines(status.diff, add)
 end
 
@@ -109,6 +111,7 @@ local function object_lines(plan, add)
       add(("  ! %s %s stays as it is: %s"):format(problem.kind, problem.name, problem.message))
     end
   end
+  for _, problem in ipairs(plan.unread) do add(("  ! %s %s is not compared: you may not read it"):format(problem.kind, problem.name)) end
   if plan.status then status_lines(plan.status, add) end
 end
 
@@ -118,7 +121,9 @@ end
 
 -- The summary as one line.
 function M.summary_line(summary)
-  if summary.changed == 0 then return ("Nothing would change: %s as these policies say."):format(plural(summary.objects, "object is", "objects are")) end
+  if summary.changed == 0 then
+    return ("Nothing would change: %s as these policies say."):format(plural(summary.objects, "object is", "objects are"))
+  end
   local parts = {}
   for _, action in ipairs(whole.ACTIONS) do
     if summary[action] > 0 or action ~= "replace" then parts[#parts + 1] = ("%d to %s"):format(summary[action], action) end
@@ -154,7 +159,8 @@ local function fields(diff)
 end
 
 local function failure_of(failure)
-  return failure and { text = guard.sentence(failure), outcome = failure.outcome, file = failure.file, line = failure.line, source = failure.source } or nil
+  if not failure then return nil end
+  return { text = guard.sentence(failure), outcome = failure.outcome, file = failure.file, line = failure.line, source = failure.source }
 end
 
 -- One object of a plan as plain data: what -o json and saved plans hold.
@@ -162,14 +168,15 @@ function M.object(plan)
   local list = json.array {}
   for i, change in ipairs(plan.changes) do
     list[i] = { action = change.action, kind = change.kind, name = change.name, uid = change.uid, resourceVersion = change.resourceVersion,
-      wanted = change.wanted, restarts = change.restarts, why = change.why, refused = change.refused, object = change.object,
-      diff = fields(change.diff) }
+      wanted = change.wanted, restarts = change.restarts, why = change.why, refused = change.refused, untried = change.untried,
+      object = change.object, diff = fields(change.diff) }
   end
   local status = plan.status
   return { key = plan.key, uid = plan.uid, resourceVersion = plan.resourceVersion, generation = plan.generation, changes = list,
-    problems = #plan.problems > 0 and json.array(plan.problems) or nil, failure = failure_of(plan.failure),
+    problems = #plan.problems > 0 and json.array(plan.problems) or nil,
+    unread = #plan.unread > 0 and json.array(plan.unread) or nil, failure = failure_of(plan.failure),
     status = status and { wanted = status.wanted, phase = status.phase, reason = status.reason, message = status.message,
-      afterWrites = status.after_writes, refused = status.refused, diff = fields(status.diff) } or nil }
+      afterWrites = status.after_writes, refused = status.refused, untried = status.untried, diff = fields(status.diff) } or nil }
 end
 
 -- The whole as plain data; only objects of which something is said.

@@ -1,8 +1,8 @@
 -- A cluster that is looked at and never written to: what plan and explain read.
 --
 -- It is the operator's own way of looking (watches.lua, observe.lua, beside.lua): a policy on paper sees through it what it would
--- see in an operator that starts now. Two things hold by construction and not by care: every write of `dry` goes out as a dry run (dryRun=All:
--- the server checks all of it and keeps nothing), and what is answered to a dry run never enters a cache (`shown`).
+-- see in an operator that starts now. Two things hold by construction and not by care: every write of `dry` goes out as a dry run
+-- (dryRun=All: the server checks all of it and keeps nothing), and what is answered to a dry run never enters a cache (`shown`).
 
 local beside = require "beside"
 local contract = require "contract"
@@ -49,10 +49,20 @@ local function world_of(options, declaration)
     object_changed = nothing, parent_changed = nothing, input_changed = nothing, input_answered = nothing, told_of = nothing }
 end
 
+-- What keeps a watch that is needed from being read, as text; nil: nothing does. (An optional kind may not be served.)
+local function trouble_of(set)
+  for _, group in ipairs { { set.objects }, set.children, set.watches } do
+    for _, informer in pairs(group) do
+      local trouble = not informer.kind.optional and not informer:synced() and informer:trouble()
+      if trouble then return trouble end
+    end
+  end
+end
+
 local function wait_for(set)
   local deadline, bad_since = loop.now() + SYNC_SECONDS, nil
   while not set:synced() do
-    local trouble = set:trouble()
+    local trouble = trouble_of(set)
     bad_since = trouble and (bad_since or loop.now()) or nil
     if trouble and loop.now() - bad_since > TROUBLE_SECONDS or loop.now() > deadline then
       return nil, "the cluster cannot be read: " .. (trouble or "no answer came")
@@ -111,7 +121,7 @@ function M.options(o)
   local namespaces = nil
   if not o.all_namespaces then namespaces = #(o.namespace or {}) > 0 and o.namespace or { cluster.namespace } end
   return { cluster = cluster, generation = generation, settings = settings, files = files, namespaces = namespaces,
-    catalog_namespace = cluster.namespace }
+    catalog_namespace = o.operator_namespace or cluster.namespace }
 end
 
 -- The informer of a kind of child by its name, read only; nil: it is not declared.

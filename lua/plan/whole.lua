@@ -33,12 +33,15 @@ local function add(summary, plan)
   if restarts then summary.restarts = summary.restarts + 1 end
   if plan.failure then summary.failed = summary.failed + 1 end
   summary.problems = summary.problems + #plan.problems
-  if M.says_something(plan) then summary.changed = summary.changed + 1 end
+  if M.changes_something(plan) then summary.changed = summary.changed + 1 end
 end
 
--- Whether anything would be written about it.
-function M.says_something(plan)
+-- Whether anything would be written about it; and whether there is anything to tell.
+function M.changes_something(plan)
   return #plan.changes > 0 or plan.status ~= nil or plan.failure ~= nil
+end
+function M.says_something(plan)
+  return M.changes_something(plan) or #plan.unread > 0
 end
 
 -- One task of many: takes keys until there are none.

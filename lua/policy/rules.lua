@@ -99,15 +99,19 @@ local function is_private(name)
   return lower:find("token") or lower:find("secret") or lower:find("password")
 end
 
--- A table that reads as `map` does, and notes in `saw` which plain values were read of it, by their path. What is in
--- lists (pods, environment, clients) is not noted.
+-- A table that reads as `map` does, and notes in `saw` which plain values were read of it, by their path. Of lists (pods,
+-- environment, clients) only how long they are.
 local function watched(map, path, saw, depth)
   return setmetatable({}, { __index = function(_, name)
     local value = map[name]
     if type(name) ~= "string" or is_private(name) then return value end
     local at = path == "" and name or path .. "." .. name
-    if type(value) == "table" and not json.is_array(value) and value[1] == nil and depth < SAW_DEEP then
+    local is_list = type(value) == "table" and (json.is_array(value) or value[1] ~= nil)
+    if type(value) == "table" and not is_list and depth < SAW_DEEP then
       return watched(value, at, saw, depth + 1)
+    elseif is_list and saw[at] == nil and saw.count < SAW_MOST then
+      saw.count = saw.count + 1
+      saw[at] = #value == 1 and "1 entry" or #value .. " entries"
     elseif type(value) ~= "table" and type(value) ~= "function" and saw[at] == nil and saw.count < SAW_MOST then
       saw.count = saw.count + 1
       if type(value) == "string" and #value > SAW_BYTES then value = text.bounded(value, SAW_BYTES) end

@@ -9,6 +9,7 @@ local M = {}
 
 local PROGRAM = "/proc/self/exe" -- of the new process: the same file, wherever it lies by now
 local SECONDS = 60
+local WALK_SECONDS = 3600 -- of a walk that is not bounded otherwise
 
 -- The words before the command with which we were started: --lua DIR.
 local function words_of_ours()
@@ -38,13 +39,13 @@ local function without_specs(files)
   return kept
 end
 
--- (waits) What the look `what` finds; nil and why it could not be done.
-local function ask(what, files, settings)
+-- (waits) What the look `what` finds, in at most `seconds` of its own if it is bounded; nil and why it could not be done.
+local function ask(what, files, settings, seconds, timeout)
   local argv = { PROGRAM }
   for _, word in ipairs(words_of_ours()) do argv[#argv + 1] = word end
   argv[#argv + 1] = "look"
-  local result, why = process.run { argv = argv, timeout = SECONDS,
-    input = json.encode { what = what, files = without_specs(files), settings = settings } }
+  local result, why = process.run { argv = argv, timeout = timeout or SECONDS,
+    input = json.encode { what = what, files = without_specs(files), settings = settings, seconds = seconds } }
   if not result then return nil, why end
   local answer = json.decode(result.output)
   if type(answer) ~= "table" or answer.value == nil then
@@ -59,6 +60,24 @@ function M.lint(files, settings)
   if found then return found end
   log.warn("lint runs in the operator's own process: another one could not be had", { why = why })
   return require("lint").check(files, settings, { specs = false })
+end
+
+-- (waits) As much of the walk through the small world (check/walk.lua) as `seconds` allow; nil: all of it. -> {complete, states, text}; nil
+-- and a refusal {text}. Where it cannot be had, its answer says so and refuses nothing, unless all of it was asked for.
+function M.check(files, settings, seconds)
+  local found, why = ask("check", files, settings, seconds, seconds and seconds + SECONDS or WALK_SECONDS)
+  if not found then
+    log.warn("policies were not tried in a small world: that takes a process, which could not be had", { why = why })
+    return { complete = false, states = 0, text = "not tried: " .. why }
+  end
+  local failed = found.failure
+  if failed then
+    return nil, { text = ("in the small world of moonphase check this goes wrong (%s): %s. To see how: moonphase check DIR --only load,states "
+      .. "--replay '%s'"):format(failed.name, failed.text, failed.replay) }
+  end
+  if found.complete then return { complete = true, states = found.states, text = ("complete, %d states"):format(found.states) } end
+  return { complete = false, states = found.states, text = ("%d states; all stories of up to %d event%s, and some of %d"):format(found.states,
+    found.events, found.events == 1 and "" or "s", found.events + 1) }
 end
 
 return M

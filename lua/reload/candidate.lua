@@ -51,12 +51,24 @@ local function refuse_failure(failure)
   return nil, { failure = failure, text = guard.sentence(failure) }
 end
 
+-- What does not load, as lint says it, who knows the words that may have been meant.
+local function in_better_words(c, failure)
+  for _, finding in ipairs(c.hooks.lint and c.hooks.lint(c.files, c.settings) or {}) do
+    local is_it = finding.file == failure.file and (finding.line == failure.line or finding.check == "syntax")
+    if is_it and finding.severity ~= "warning" then
+      return { outcome = failure.outcome, text = finding.text, file = finding.file, line = finding.line, source = finding.source,
+        path = failure.path }
+    end
+  end
+  return failure
+end
+
 local function load(c)
   local rules, wrong = M.rules(c.settings)
   if not rules then return nil, { text = "a setting is wrong: " .. wrong } end
   c.rules = rules
   local generation, failure = policies.generation(c.files, c.name, true)
-  if not generation then return refuse_failure(failure) end
+  if not generation then return refuse_failure(in_better_words(c, failure)) end
   c.generation = generation
   local declaration, why = contract.declaration(generation, c.world.module)
   if not declaration then return nil, { text = why } end
@@ -71,6 +83,7 @@ end
 -- lint.lua: an error refuses, warnings are counted.
 local function lint(c)
   if not c.hooks.lint then return true, "none" end
+  if c.lint_known then return true, c.lint_known end
   local warnings = 0
   for _, finding in ipairs(c.hooks.lint(c.files, c.settings)) do
     if finding.severity ~= "warning" then
@@ -81,7 +94,7 @@ local function lint(c)
   return true, warnings == 1 and "1 warning" or ("%d warnings"):format(warnings)
 end
 
--- The same files need no second look: specs see nothing of the settings.
+-- Files that passed need no second look: specs see nothing of the settings.
 local function begin_specs(c)
   if #specs.names(c.files) == 0 or c.specs_known then return true end
   c.specs_task = loop.spawn(specs.run, c.files, c.name)
@@ -149,10 +162,11 @@ M.STEPS = {
 -- ---------------------------------------------------------------- the candidate
 
 -- options: {world (the controller), files, settings, name, digest (of what was read), specs_known (these files' specs passed already),
--- hooks {lint, check}}
+-- lint_known (what it said of the same files and settings, which passed), hooks {lint, check}}
 function M.new(options)
   return setmetatable({ world = options.world, files = options.files, settings = options.settings, name = options.name,
-    digest = options.digest, specs_known = options.specs_known, hooks = options.hooks, began = loop.now(), said = {} }, Candidate)
+    digest = options.digest, specs_known = options.specs_known, lint_known = options.lint_known, hooks = options.hooks,
+    began = loop.now(), said = {} }, Candidate)
 end
 
 -- (waits) All steps: true, or nil and a refusal with the `step`.

@@ -40,7 +40,7 @@ local function restarts(world, view, key, owner, manifest)
   local notes = world.remembered[key]
   if notes and apply.is_settled(notes, informer, child) then return false end
   local live = informer:read(child_key)
-  return live ~= nil and live.spec.replicas ~= 0 and rollout.template_differs(child, live)
+  return live ~= nil and live.spec.replicas ~= 0 and rollout.would_restart(child, live, there.indexes.digest)
 end
 
 -- What of decision.prune is there and ours.

@@ -256,6 +256,7 @@ local function special(context, f)
   local done, refused = f(w, { verbs = verbs, kind = kind, record = record, namespace = route.namespace, name = route.name,
     query = context.query, body = body, options = options })
   if not done then return reply.failure(refused) end
+  if done.watch then return { status = done.status, watch = done.watch, content_type = "text/plain" } end
   if done.text then return { status = done.status, body = done.text, content_type = "text/plain" } end
   if done.object.kind == "Status" then done.object.code = done.status end
   return reply.value(done.status, done.object, context.wanted)

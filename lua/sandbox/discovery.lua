@@ -276,7 +276,8 @@ local function reply(value, accept)
   return { status = 200, body = json.encode(value), content_type = JSON }
 end
 
-local function is_read(request) return request.method == "GET" or request.method == "HEAD" end
+-- A real server has no HEAD of these.
+local function is_read(request) return request.method == "GET" end
 
 local function version_of(request)
   if not is_read(request) then return refuse(errors.no_such_method()) end

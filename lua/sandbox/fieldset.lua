@@ -17,11 +17,7 @@ M.EMPTY = EMPTY -- the leaf that all members without children share
 
 local function is_member(node) return node["."] ~= nil or next(node) == nil end
 
-local function copy(node)
-  local new = {}
-  for key, child in next, node do new[key] = child end
-  return new
-end
+local copy = typed.clone
 
 -- A changed copy as a node: nil if nothing is in it, the leaf if it is only itself.
 local function tidy(node)
@@ -132,11 +128,28 @@ end
 
 local ESCAPES = { ["<"] = "\\u003c", [">"] = "\\u003e", ["&"] = "\\u0026" }
 
+-- Texts that were written lately: the same few names are asked for again and again. Bounded, since clients choose them.
+local WRITTEN, written = {}, 0
+local WRITTEN_MOST, WRITTEN_BYTES = 4096, 256
+
+local function text_scalar(value)
+  local text
+  if value:find('[%c"\\<>&\127-\255]') then
+    text = json.encode(value):gsub("[<>&]", ESCAPES):gsub("\u{2028}", "\\u2028"):gsub("\u{2029}", "\\u2029")
+  else
+    text = '"' .. value .. '"'
+  end
+  if #value > WRITTEN_BYTES then return text end
+  if written == WRITTEN_MOST then WRITTEN, written = {}, 0 end
+  WRITTEN[value], written = text, written + 1
+  return text
+end
+
 -- A JSON scalar as Go's encoder writes it inside a key (it escapes what HTML would take for itself).
 local function scalar(value)
-  if type(value) == "string" and not value:find('[%c"\\<>&\127-\255]') then return '"' .. value .. '"' end
+  if type(value) == "string" then return WRITTEN[value] or text_scalar(value) end
   if math.type(value) == "integer" then return ("%d"):format(value) end
-  return (json.encode(value):gsub("[<>&]", ESCAPES):gsub("\u{2028}", "\\u2028"):gsub("\u{2029}", "\\u2029"))
+  return json.encode(value)
 end
 
 M.scalar = scalar

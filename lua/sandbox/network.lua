@@ -9,8 +9,11 @@ M.__index = M
 
 -- owner: {api, world, note(self, ...)}
 function M.new(owner)
-  local self = setmetatable({ owner = owner, api = owner.api, world = owner.world, streams = {}, moved = {}, has_moved = false }, M)
-  self.world:subscribe(function(_, id) self.moved[id], self.has_moved = true, true end)
+  local self = setmetatable({ owner = owner, api = owner.api, world = owner.world, streams = {}, watched = {}, moved = {},
+    has_moved = false }, M)
+  self.world:subscribe(function(_, id)
+    if self.watched[id] then self.moved[id], self.has_moved = true, true end
+  end)
   return self
 end
 
@@ -53,6 +56,7 @@ local function open_stream(self, request, watch)
   return function(writer)
     local stream = { writer = writer, watch = watch, path = request.path }
     self.streams[#self.streams + 1] = stream
+    self.watched[watch.id] = true
     push(self, stream)
   end
 end
@@ -107,7 +111,7 @@ end
 -- The operator has gone, and its connections with it.
 function M:forget()
   for _, stream in ipairs(self.streams) do stream.watch:close() end
-  self.streams = {}
+  self.streams, self.watched = {}, {}
 end
 
 return M

@@ -16,7 +16,7 @@ local BUILT_IN = {
   { "apiextensions.k8s.io", "v1", { "customresourcedefinitions" } },
   { "apps", "v1", { "deployments", "replicasets" } },
   { "authentication.k8s.io", "v1", { "tokenreviews" } },
-  { "authorization.k8s.io", "v1", { "selfsubjectaccessreviews", "subjectaccessreviews" } },
+  { "authorization.k8s.io", "v1", { "localsubjectaccessreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews", "subjectaccessreviews" } },
   { "coordination.k8s.io", "v1", { "leases" } },
   { "networking.k8s.io", "v1", { "ingressclasses", "ingresses" } },
   { "networking.k8s.io", "v1beta1", { "ingressclasses", "ingresses" } },

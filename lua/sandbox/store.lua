@@ -20,11 +20,7 @@ function M.new(history)
   return setmetatable({ kinds = {}, token = {}, history = history, restores = 0 }, M)
 end
 
-local function shallow(source)
-  local copy = {}
-  for name, value in pairs(source) do copy[name] = value end
-  return copy
-end
+local shallow = typed.clone
 
 -- The level of a kind, ours to write to.
 local function own_kind(self, id)

@@ -45,9 +45,7 @@ function M:each(id, namespace) return self.objects:each(id, namespace) end
 function M:count(id) return self.objects:count(id) end
 
 local function with_version(object, version)
-  local copy, metadata = {}, {}
-  for name, value in pairs(object) do copy[name] = value end
-  for name, value in pairs(object.metadata) do metadata[name] = value end
+  local copy, metadata = typed.clone(object), typed.clone(object.metadata, 1)
   metadata.resourceVersion = tostring(version)
   copy.metadata = metadata
   return copy
@@ -111,10 +109,12 @@ function M:subscribe(f)
   end
 end
 
--- The JSON text of a record's object, made once.
+-- The JSON text of a record's object, made once; that of its spec once for all versions that share it.
 function M.bytes(record)
   local bytes = record.bytes
   if not bytes then
+    local spec = record.object.spec
+    if type(spec) == "table" and getmetatable(spec) == nil then typed.frozen(spec) end -- (arrays have one, and what is frozen)
     bytes = json.encode(record.object)
     record.bytes = bytes
   end

@@ -131,6 +131,8 @@ typed = {}
 function typed.decode(node, text, canonical) end
 ---The same of a decoded value: a deep copy, which shares with it only what is frozen.
 function typed.clean(node, value, canonical) end
+---A shallow copy of a table, with room for so many more names (0); arrays stay arrays.
+function typed.clone(value, room) end
 ---An integer that is equal for values of which sandbox/typed/compare.lua says the same, `live` and the atom given; nil: not worth it.
 function typed.shape(value, live, atom) end
 ---Keep the JSON of a table beside it: whoever encodes it (alone or inside of another) copies it. Returns the table, which must never be
@@ -250,7 +252,7 @@ function http.request(options) end
 ---request_timeout=seconds that a client may take to send one request.
 ---the handler runs as a coroutine and may wait; a table as body is written as JSON; headers: more of them, names to texts; an error is answered with 500.
 ---direct is asked first if there is one: it costs less and must not wait; what it returns is the answer, and nil leaves
----the call to the handler.
+---the call to the handler. uncopied=true: calls have no `body`, but call.text() and call.cut().
 ---@return server|nil, string?
 function http.serve(options) end
 
@@ -270,6 +272,9 @@ function call.query(name) end
 function call.queries() end
 ---A request header by its name in any case, or nil.
 function call.header(name) end
+---The body as a text; and what json.cut makes of it, without a text in between.
+function call.text() end
+function call.cut(paths, most) end
 ---The address that it came from ("10.0.0.7"; "unix").
 function call.peer() end
 ---The name in the client's certificate ("" if it has none), if client_ca stands for it; else nil.
@@ -395,7 +400,8 @@ function watch:deleted(key, uid) end
 ---{ {generation=, time_ms=, spec=<text>} ... } oldest first
 function watch:revisions(key) end
 function watch:recorded(key, generation) end
----{lists, watches, events, bookmarks, dropped, last_byte_age (seconds), streaming, error=text|nil, bytes=cache bytes}
+---{lists, watches, events, bookmarks, dropped, last_byte_age (seconds), streaming, position (the resourceVersion up to which it has
+---come; "" before the first list), error=text|nil, bytes=cache bytes}
 function watch:stats() end
 ---At the end of the turn; afterwards every method but stop raises.
 function watch:stop() end

@@ -144,6 +144,23 @@ function base64.encode(text) end
 
 -- ---------------------------------------------------------------- tables of rows (lua/policy/rules.lua)
 
+---@class QuotaReview            what quota.lua is asked about a pod that is to be created
+---@field pod table              of the pod what quota.lua keeps
+---@field uses table<string, string>|nil  in place of the pod, when `fits` is asked: what it counts for
+---@field group {state: "found"|"missing"|"ambiguous"|"unknown", label: string, name: string|nil, quota: table|nil, objects: string[]|nil}
+---@field used table<string, string>      what the group's pods use: those that are seen, and those that were admitted and are not seen yet
+---@field settings {quota: SettingsQuota}
+---@field ahead {uses: table, count: integer, keeps: boolean|nil}[]|nil  who comes before this pod, and how many pods each lacks: those that
+---                              ran and keep their place, then those that wait and are older; nil: nobody
+---@field ending table<string, string>|nil  of `used`, what pods use that are being deleted
+---@field place table<string, string>|nil   what is kept for the deployment of this pod
+
+---@class QuotaAnswer
+---@field uses table<string, string>  what the pod counts for, in any case
+---@field refused string|nil     the row that refuses it; nil: it may be created
+---@field code integer|nil       HTTP status of the refusal
+---@field message string|nil
+
 ---@class Rule                   a row of failures.lua
 ---@field name string            the reason, one word, in status.reason and in the condition
 ---@field condition string       the condition that turns False while the row holds (ChildConflict turns True)

@@ -57,7 +57,7 @@
 ---@field refused integer something else refuses a pod
 
 ---@class SettingsHistory
----@field limit integer Records of status.history, newest first (at most 32: the CRD's limit), and their size in bytes together.
+---@field limit integer Records of status.history, newest first (at most 256: the CRD's limit), and their size in bytes together.
 ---@field maxBytes integer
 
 ---@class SettingsHttpRoute
@@ -120,7 +120,7 @@
 ---@field counts string Which amount of a container counts for its group's quota: limits (what it does not limit counts by its request), or requests.
 
 ---@class SettingsReload
----@field check string How long every reachable state is tried (moonphase check): a time, 0 for not at all, full for all of them.
+---@field check string How long every reachable state is tried (moonphase check): a time, 0s for not at all, full for all of them.
 ---@field deletions integer How many objects an edit may delete, or delete and make anew, beyond what the policies before it would. More is refused, or, if it shows only later, the ...
 
 ---@class SettingsRollout

@@ -69,19 +69,23 @@ local function may_reserve(self, source)
   return self.authenticates or self.book:held_by(source) < M.RESERVATIONS_OF_SOURCE
 end
 
--- The rule's question about a pod of `owner` in a group.
-local function question(self, r, label, owner)
+-- The rule's answer about a pod of `owner` in a group; nil, text. Who comes before it is told only when it would get in else: where a
+-- group is full, each of many that wait is refused without a look at all the others.
+local function answer_of(self, r, label, owner)
   local asked = { pod = r.pod, group = self.groups:find(label), used = self.book:used(label, r.pod_uid), settings = self.settings() }
-  for name, value in pairs(self.about(owner, label) or {}) do asked[name] = value end
-  return asked
+  local answer, why = self.rule("admit", asked)
+  local about = type(answer) == "table" and not answer.refused and self.about(owner, label)
+  if not about then return answer, why end
+  for name, value in pairs(about) do asked[name] = value end
+  return self.rule("admit", asked)
 end
 
 -- The rule's word, and the reservation. nil: allowed.
 local function decide(self, r, label, source)
   local owner = self.owner(r)
-  local answer, why = self.rule("admit", question(self, r, label, owner))
+  local answer, why = answer_of(self, r, label, owner)
   if not answer then return refuse(500, "quota.lua failed, so nothing is admitted: %s", why) end
-  if type(answer.uses) ~= "table" then return refuse(500, "quota.lua answered without `uses`, so nothing is admitted") end
+  if type(answer) ~= "table" or type(answer.uses) ~= "table" then return refuse(500, "quota.lua answered without `uses`, so nothing is admitted") end
   if owner and not r.dry_run then self.judged(owner, label, answer.uses, answer.refused ~= nil) end
   if answer.refused then
     return { code = math.type(answer.code) == "integer" and answer.code or 403, message = tostring(answer.message) }

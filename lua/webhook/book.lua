@@ -25,7 +25,7 @@ local PLACES_MAX = 1000 -- of one owner
 function M.new(options)
   return setmetatable({ now = options.now, on_freed = options.on_freed or function() end,
     wanted = options.wanted or function() return math.huge end, pods = {}, sums = {}, seen_sums = {},
-    reserved = {}, reserved_count = 0, by_source = {}, owned = {}, leaving = {}, places = {} }, M)
+    reserved_count = 0, queue = { first = 1, last = 0 }, by_source = {}, owned = {}, leaving = {}, places = {} }, M)
 end
 
 local function apply(sums, label, uses, change)
@@ -101,13 +101,14 @@ end
 
 -- ---------------------------------------------------------------- sums
 
-local function end_reservation(self, uid)
-  local reservation = self.reserved[uid]
-  if not reservation then return end
-  self.reserved[uid] = nil
+-- A pod without a reservation stays as it is.
+local function end_reservation(self, pod)
+  local source = pod.source
+  if not source then return end
+  pod.source = nil
   self.reserved_count = self.reserved_count - 1
-  local left = self.by_source[reservation.source] - 1
-  self.by_source[reservation.source] = left > 0 and left or nil
+  local left = self.by_source[source] - 1
+  self.by_source[source] = left > 0 and left or nil
 end
 
 -- Whether `new` has less of something than `old`.
@@ -158,13 +159,15 @@ function M:reserve(uid, label, uses, source, owner)
   if there and there.seen then return end
   if there then
     take(self, there)
-    end_reservation(self, uid)
+    end_reservation(self, there)
   else
     use_place(self, owner)
   end
-  self.pods[uid] = { label = label, uses = uses, owner = owner }
-  add(self, self.pods[uid])
-  self.reserved[uid] = { at = self.now(), source = source }
+  local pod = { uid = uid, label = label, uses = uses, owner = owner, source = source, at = self.now() }
+  self.pods[uid] = pod
+  add(self, pod)
+  self.queue.last = self.queue.last + 1
+  self.queue[self.queue.last] = pod
   self.reserved_count = self.reserved_count + 1
   self.by_source[source] = (self.by_source[source] or 0) + 1
 end
@@ -173,8 +176,10 @@ end
 -- the clock of `now`).
 function M:see(uid, label, uses, owner, ends_at)
   local old = self.pods[uid]
-  if old then take(self, old) end
-  end_reservation(self, uid)
+  if old then
+    take(self, old)
+    end_reservation(self, old)
+  end
   self.pods[uid] = { label = label, uses = uses, seen = true, owner = owner, ends_at = ends_at }
   add(self, self.pods[uid])
   if old and old.seen and old.owner and not owner then keep_place(self, old) end -- it has ended, and will be replaced
@@ -186,7 +191,7 @@ function M:forget(uid)
   local old = self.pods[uid]
   if not old then return end
   take(self, old)
-  end_reservation(self, uid)
+  end_reservation(self, old)
   self.pods[uid] = nil
   if old.seen and old.owner then keep_place(self, old) end
   self.on_freed(old.label)
@@ -194,13 +199,18 @@ end
 
 -- Give up reservations whose time is over. heard_at: when the watch of pods was last heard (monotonic seconds). How many.
 function M:expire(heard_at)
-  local now = self.now()
-  local over = {}
-  for uid, reservation in pairs(self.reserved) do
-    if now - reservation.at >= M.RESERVED_SECONDS and heard_at >= reservation.at + HEARD_SECONDS then over[#over + 1] = uid end
+  local queue, now, count = self.queue, self.now(), 0
+  while queue.first <= queue.last do -- the oldest first: all have the same time
+    local oldest = queue[queue.first]
+    if oldest.source then
+      if now - oldest.at < M.RESERVED_SECONDS or heard_at < oldest.at + HEARD_SECONDS then break end
+      self:forget(oldest.uid)
+      count = count + 1
+    end
+    queue[queue.first] = nil
+    queue.first = queue.first + 1
   end
-  for _, uid in ipairs(over) do self:forget(uid) end
-  return #over
+  return count
 end
 
 return M

@@ -128,13 +128,18 @@ function M.open(o, cluster, c, leader)
   if not o.webhook_addr then return nil end
   local to, why = way(o, cluster)
   if not to then return nil, why end
-  local catalogue = c.settings.catalogNamespace
+  local namespace = c.settings.catalogNamespace
   local options = about_objects(c)
   local more = {
     cluster = c.cluster, policy = function() return c.guard end, settings = function() return c.settings end, leader = leader,
-    namespaces = c.namespaces, catalog_namespace = catalogue ~= "" and catalogue or c.catalog_namespace, parent_label = c.label,
+    namespaces = c.namespaces, catalog_namespace = namespace ~= "" and namespace or c.catalog_namespace, parent_label = c.label,
     operator_namespace = cluster.namespace, address = o.webhook_addr, url = to.url, service = to.service, cert = o.webhook_cert,
     key = o.webhook_key, ca = o.webhook_ca, client_ca = o.webhook_client_ca, on_trouble = trouble_of(),
+    groups = function(asked)
+      asked.settings, asked.generation, asked.operator_namespace = function() return c.settings end, function() return c.generation end,
+        cluster.namespace
+      return require("webhook.catalogue").start(asked)
+    end,
     forward = function(pair, name)
       return require("webhook.forward").new { address = function() return leader:address() end, pair = pair, name = name }
     end,

@@ -14,6 +14,7 @@ local M = {}
 M.__index = M
 
 local AT_ONCE = 100 -- so many pods may be counted in one turn (about 5 ms)
+local MARK_SECONDS = 70
 local LATE_SECONDS = 30 -- so long after its time a pod that is being deleted may still be about to end
 
 local POD = { api_version = "v1", kind = "Pod", resource = "pods" }
@@ -58,7 +59,7 @@ end
 -- on_counted = function(label), on_trouble}
 function M.start(options)
   local self = setmetatable({ book = options.book, count = options.count, on_counted = options.on_counted, dirty = {},
-    counted = {}, broken = {}, broken_pods = {}, wake = loop.event(), stopped = false }, M)
+    counted = {}, newest = {}, broken = {}, broken_pods = {}, wake = loop.event(), stopped = false }, M)
   local kind = { keep = { table.unpack(options.keep) } }
   kind.keep[#kind.keep + 1] = "metadata.deletionTimestamp"
   for name, value in pairs(POD) do kind[name] = value end
@@ -92,6 +93,28 @@ local function owner_of(key, pod)
   return key:match("^(.-)/") .. "/" .. pod.indexes.parent
 end
 
+-- Numbers, though the API calls them opaque: who compares them (core/kube/cache.h does) finds out what an answer is older than.
+local function number_of(version)
+  return math.tointeger(tonumber(version)) or 0
+end
+
+local function note_mark(self, key, version)
+  local place = self.informers.all and "*" or key:match("^(.-)/")
+  if number_of(version) > number_of(self.newest[place]) then self.newest[place] = version end
+end
+
+-- Whether a watch has not come as far as the marks of who was before us.
+local function is_behind(self)
+  if not self.wanted_marks or loop.now() > self.marks_until then return false end
+  for place, version in pairs(self.wanted_marks) do
+    local watch = self.informers:of(place .. "/")
+    local position = watch and watch:stats().position
+    if position and number_of(position) < number_of(version) then return true end
+  end
+  self.wanted_marks = nil
+  return false
+end
+
 -- One pod, as it is now.
 local function settle(self, key)
   local pod = self.informers:get(key)
@@ -106,6 +129,7 @@ local function settle(self, key)
   end
   mend(self, pod.uid)
   self.counted[pod.uid] = mark_of
+  note_mark(self, key, pod.version)
   self.book:see(pod.uid, pod.indexes.group, uses, owner_of(key, pod), ends_at(pod))
   self.on_counted(pod.indexes.group)
 end
@@ -141,11 +165,23 @@ function M:trouble(label)
   return broken and broken.text
 end
 
--- Whether the first lists have come and all of them is counted.
+-- Whether the first lists have come, and what the one before us had seen, and all of it is counted.
 function M:is_complete()
   if self.complete then return true end
-  self.complete = self.informers:synced() and next(self.dirty) == nil
+  self.complete = self.informers:synced() and not is_behind(self) and next(self.dirty) == nil
   return self.complete
+end
+
+-- How far the pods are seen: {namespace, or "*" of a watch of all = resourceVersion of the newest pod}.
+function M:marks()
+  return self.newest
+end
+
+-- Not complete before the watches have come as far as these marks of another moonphase: what that one admitted and saw, this one's watches
+-- may still have to bring. Bounded by MARK_SECONDS, which is as long as one is afraid of who left no marks.
+function M:catch_up(marks)
+  self.wanted_marks, self.marks_until = marks, loop.now() + MARK_SECONDS
+  self.complete = false
 end
 
 -- When every watch of pods was heard last (monotonic seconds).

@@ -124,7 +124,8 @@ local function annotate(self, value)
     content_type = "application/merge-patch+json", body = { metadata = { annotations = { [DRAINED] = value } } } }
 end
 
--- (waits) Whether somebody who left no word may have admitted pods a moment ago; the note of one who did is taken away. nil, text.
+-- (waits) Whether somebody who left no word may have admitted pods a moment ago; the note of one who did is taken away, and what it says is
+-- answered too: pods.lua's marks. nil, text.
 function M:take_over()
   local live, why = read(self)
   if live == nil then return nil, why end
@@ -133,12 +134,13 @@ function M:take_over()
   if not noted then return true end
   local answer, failure = annotate(self, json.null)
   if not answer or answer.status ~= 200 then return refusal("written", answer or {}, failure) end
-  return false
+  local marks = json.decode(noted)
+  return false, type(marks) == "table" and marks or nil
 end
 
--- (waits) Leave word that nothing is reserved any more.
-function M:note_drained()
-  local answer, failure = annotate(self, "true")
+-- (waits) Leave word that nothing is reserved any more, and how far the pods were seen.
+function M:note_drained(marks)
+  local answer, failure = annotate(self, json.encode(marks))
   if not answer or answer.status ~= 200 then return refusal("written", answer or {}, failure) end
   return true
 end

@@ -31,9 +31,15 @@ local function table_or_empty(value)
   return type(value) == "table" and value or {}
 end
 
+-- Of a body (a text, or a function like call.cut) what lies on these paths; nil and a sentence.
+local function cut_of(body, paths)
+  if type(body) == "function" then return body(paths, CUT_MAX) end
+  return json.cut(body, paths, CUT_MAX)
+end
+
 -- The review's {version, uid}, whatever else is wrong with it; nil and a sentence.
 local function envelope(body)
-  local cut, why = json.cut(body, { "apiVersion", "kind", "request.uid" }, CUT_MAX)
+  local cut, why = cut_of(body, { "apiVersion", "kind", "request.uid" })
   if type(cut) ~= "table" then return nil, "the body is no AdmissionReview: " .. (why or "it is no object") end
   if cut.kind ~= "AdmissionReview" or not VERSIONS[cut.apiVersion] then
     return nil, "the body is no AdmissionReview of admission.k8s.io/v1 or v1beta1"
@@ -43,10 +49,11 @@ local function envelope(body)
   return { version = cut.apiVersion, uid = uid }
 end
 
--- paths: of M.paths. -> {version, uid, operation, dry_run, namespace, resource, subresource, pod}; pod: metadata {uid, name, namespace,
--- labels}, spec, of a CREATE of pods. Or nil, a sentence, and {version, uid} if there is anybody to refuse.
+-- body: a text, or call.cut. paths: of M.paths. -> {version, uid, operation, dry_run, namespace, resource, subresource, pod}; pod:
+-- metadata {uid, name, namespace, labels}, spec, of a CREATE of pods. Or nil, a sentence, and {version, uid} if there is anybody to
+-- refuse.
 function M.read(body, paths)
-  local cut, why = json.cut(body, paths, CUT_MAX)
+  local cut, why = cut_of(body, paths)
   if type(cut) ~= "table" then
     local head, trouble = envelope(body)
     return nil, head and "the pod is too large to look at: " .. tostring(why) or trouble, head

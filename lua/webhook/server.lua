@@ -57,7 +57,7 @@ local function at_once(self, call)
   if call.path ~= M.PATH then return 404, "there is nothing here but " .. M.PATH .. "\n" end
   if call.method ~= "POST" then return plain(self, started, 405, "reviews are posted") end
   if not self.is_leader() then return nil end
-  local r, why, head = review.read(call.body, self.paths)
+  local r, why, head = review.read(call.cut, self.paths)
   if not r then
     if not head then return plain(self, started, 400, why) end
     return reply(self, started, head, "error", { code = 403, message = why })
@@ -69,7 +69,7 @@ end
 
 -- (waits) for a group whose pods are still being counted.
 local function later(self, call, started, peer, client)
-  local r, why, head = review.read(call.body, self.paths)
+  local r, why, head = review.read(call.cut, self.paths)
   if not r then
     if not head then return plain(self, started, 400, why) end
     return reply(self, started, head, "error", { code = 403, message = why })
@@ -87,7 +87,7 @@ end
 
 -- (waits) The leader answers in our place.
 local function pass_on(self, call, started)
-  local r, why, head = review.read(call.body, self.paths)
+  local r, why, head = review.read(call.cut, self.paths)
   head = r or head
   if not head then return plain(self, started, 400, why) end
   local function give_up(code, text) return reply(self, started, head, "error", { code = code, message = text }) end
@@ -96,7 +96,7 @@ local function pass_on(self, call, started)
   end
   if call.header("X-Moonphase-Forwarded") then return give_up(503, "each moonphase takes the other for the leader: try again") end
   if not self.forward then return give_up(503, "this moonphase does not lead: try again") end
-  local status, body = self.forward(call.body)
+  local status, body = self.forward(call.text())
   if status ~= 200 then
     log.debug("a review could not be handed on", { why = tostring(body):sub(1, 300) })
     return give_up(503, "the moonphase that leads does not answer: try again")
@@ -121,7 +121,7 @@ function M:present(pair, client_ca)
   if self.server then return self.server:set_certificate { cert = pair.cert, key = pair.key, client_ca = client_ca } end
   local server, why = http.serve { address = self.address, cert = pair.cert, key = pair.key, client_ca = client_ca,
     body_max = review.BODY_MAX, connections = CONNECTIONS, per_address = PER_ADDRESS, idle_timeout = IDLE_SECONDS,
-    request_timeout = REQUEST_SECONDS, direct = function(call) return at_once(self, call) end,
+    request_timeout = REQUEST_SECONDS, uncopied = true, direct = function(call) return at_once(self, call) end,
     handler = function(call) return in_turn(self, call) end }
   if not server then return nil, why end
   self.server = server

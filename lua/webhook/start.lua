@@ -147,9 +147,10 @@ end
 -- (waits) This process leads from now on.
 local function take_over(self)
   while not self.stopped and self.is_leader() do
-    local hard, why = true, nil
-    if self.registration then hard, why = self.registration:take_over() end
+    local hard, marks = true, nil
+    if self.registration then hard, marks = self.registration:take_over() end
     if hard ~= nil then
+      if marks then self.pods:catch_up(marks) end
       if hard then
         log.warn("whoever answered reviews before left no word: nothing is admitted until its pods are certain to be seen",
           { seconds = admission.FENCE_SECONDS })
@@ -158,7 +159,7 @@ local function take_over(self)
       ring(self)
       return wake_all(self)
     end
-    tell(self, "take_over", why)
+    tell(self, "take_over", marks) -- why not
     loop.sleep(RETRY_SECONDS)
   end
 end
@@ -183,8 +184,9 @@ local function follow_up(self, o)
     fits = function(label, uses, key)
       if not self.pods:is_current(label) then return false end
       local asked = { uses = uses, group = self.groups:find(label), used = self.book:used(label), settings = settings(o) }
+      if self.rule("fits", asked) ~= true then return false end
       for name, value in pairs(self.order:about(key, label) or {}) do asked[name] = value end
-      return self.rule("fits", asked) == true
+      return asked.ahead == nil or self.rule("fits", asked) == true
     end }
 end
 
@@ -308,7 +310,7 @@ function M:drain(seconds)
   self.waiting:stop()
   while self.book.reserved_count > 0 and loop.now() < deadline do loop.sleep(0.05) end
   if not answered or self.book.reserved_count > 0 or not self.is_leader() then return false end
-  return self.registration ~= nil and self.registration:note_drained() == true
+  return self.registration ~= nil and self.registration:note_drained(self.pods:marks()) == true
 end
 
 function M:stop()

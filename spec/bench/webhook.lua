@@ -2,6 +2,7 @@
 -- sees it.
 --
 -- build/moonphase sandbox -- build/moonphase repl spec/bench/webhook.lua [SECONDS] [RATE]
+-- Two cores that nobody else uses, please: other work shows as stalls. (`chrt -r 10` before it keeps that out.)
 --
 -- Reviews are sent when they are due, whether earlier ones were answered or not: a webhook that stalls is seen to stall. Half of
 -- them admit a pod and reserve for it, a quarter are dry runs, a quarter are refused. The pod is as large as a model's (8 KB).

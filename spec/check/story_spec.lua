@@ -23,11 +23,12 @@ local function failure()
   return { kind = "invariant", name = "Deployed is deployed", text = "Deployed is told, and its Deployment runs model:v1, not model:v2",
     replay = "image,look:2,lost", steps = {
       { what = "user", text = "the image is set to model:v2" },
-      { what = "operator", seen = "nothing new", phase_before = "Deployed", phase_after = "Deployed", writes = {} },
+      { what = "operator", text = "the operator looks", seen = "a first look", phase_before = "Deployed", phase_after = "Deployed", writes = {} },
       { what = "cluster", text = "the Deployment's controller looks" }, { what = "cluster", text = "a pod starts" },
       { what = "fault", text = "the view of pods lags behind" },
       { what = "operator", seen = seen(), row = "Deployed", phase_before = "Deploying", phase_after = "Deployed",
-        writes = { { verb = "patches", kind = "PhDeployment/status", name = "m" } } },
+        writes = { { verb = "apply", kind = "Deployment", name = "deploy-m" }, { verb = "apply", kind = "Service", name = "deploy-m" },
+          { verb = "delete", kind = "Secret", name = "deploy-m" }, { verb = "status", kind = "PhDeployment", name = "m" } } },
     } }
 end
 
@@ -44,23 +45,39 @@ describe("a counterexample", function()
   it("tells step by step who did what, what was seen, which row decided and what was written", function()
     local text = story.tell(failure())
     assert.contains("   1  user      the image is set to model:v2\n", text)
-    assert.contains("   2  cluster   the Deployment's controller looks; a pod starts\n", text)
+    assert.contains("   2  cluster   the Deployment's controller looks; a pod starts; 1 look of the operator, and it tells no other phase\n", text)
     assert.contains("   3  fault     the view of pods lags behind\n", text)
     assert.contains("   4  operator  saw generation 2, which asks for 2 times model:v2, and tells Deployed of generation 1; "
       .. "the Deployment with model:v1, 2 wanted, 2 there, 2 new, 1 available, its controller at generation 2 of 3; "
       .. "2 pods (ErrImagePull, ready); the group: unknown; Service deploy-m was refused (Invalid)\n", text)
     assert.contains("\n                the row Deployed decided: Deployed after Deploying\n", text)
-    assert.contains("\n                patches PhDeployment/status m\n", text)
+    assert.contains("\n                wrote Deployment deploy-m, Service deploy-m, deleted Secret deploy-m, wrote the status\n", text)
   end)
 
-  it("leaves out looks that changed nothing, and says how many", function()
-    assert.contains("(1 look of the operator that changed nothing left out)", story.tell(failure()))
-    assert.is_nil(story.tell(failure()):find("nothing new", 1, true))
+  it("of what is seen tells what is new since the look before", function()
+    local again = failure()
+    again.steps[7] = { what = "operator", text = "the operator looks", seen = seen(), phase_before = "Deployed", phase_after = "Failed" }
+    again.steps[7].seen.group = { state = "missing" }
+    assert.contains("   5  operator  saw the group: missing\n                decided: Failed after Deployed\n", story.tell(again))
+    again.steps[7].seen = seen()
+    assert.contains("   5  operator  saw nothing new\n", story.tell(again))
+  end)
+
+  it("says how long things go on by themselves", function()
+    local steps = { { what = "user", text = "stop", seconds = 10 }, { what = "cluster", text = "the cluster goes on", seconds = 10 },
+      { what = "time", text = "time passes", seconds = 40 }, { what = "operator", text = "the operator looks", seen = "x", seconds = 40 },
+      { what = "fault", text = "the answer to write number 1 never comes", seconds = 40, seen = "y", phase_before = "Deployed",
+        phase_after = "Stopping" } }
+    local text = story.tell { kind = "settle", text = "t", steps = steps }
+    assert.contains("   2  cluster   goes on, for 30 s; 1 look of the operator, and it tells no other phase\n", text)
+    assert.contains("   3  fault     the answer to write number 1 never comes\n                saw y\n"
+      .. "                decided: Stopping after Deployed\n", text)
   end)
 
   it("puts what the cluster does by itself into one line, and counts what is too much for it", function()
     local steps = {}
     for i = 1, 6 do steps[i] = { what = "cluster", text = "thing " .. i } end
+    steps[7] = { what = "user", text = "stop" }
     local text = story.tell { kind = "settle", text = "it is Deploying for ever", steps = steps }
     assert.contains("   1  cluster   thing 1; thing 2; thing 3; and 3 things more\n", text)
     assert.contains("It does not come to rest as it should: it is Deploying for ever", text)

@@ -820,6 +820,7 @@ TEST_MAIN(T(a_module_ends_with_the_integer_that_it_returns), T(a_module_that_ret
 	T(the_end_of_a_stream_is_told_once), T(streams_are_open_when_the_program_ends),
 	T(a_body_that_is_too_large_is_answered_in_the_servers_own_words),
 	T(a_server_that_closes_answers_what_is_open), T(many_requests_at_once_are_each_answered), T(a_slow_answer_is_a_timeout),
+	T(an_answer_is_no_larger_than_its_caller_allows),
 	T(a_misspelt_option_raises), T(a_queue_hands_each_key_to_one_taker), T(a_key_given_to_a_cancelled_taker_comes_back),
 	T(log_lines_carry_sorted_fields_and_no_secrets), T(metrics_are_counted_and_written), T(texts_are_decoded_and_encoded),
 	T(a_cluster_is_asked_with_a_path_query_and_body), T(a_watch_tells_changes_and_answers_from_its_cache),

@@ -76,7 +76,7 @@ local function open(server, change)
     local object = { spec = { groupId = id or "g1" } }
     local view = { generation = generation, settings = settings, objects = { read = function() return object end } }
     local handle = { uid = "u", generation = 1, indexes = { group = id or "g1", instance_type = wanted or "cpu-1" } }
-    return source:about(view, { name = name or "group", http = declaration.inputs[name or "group"].http }, "hub/" .. (id or "m"), handle, true)
+    return source:about(view, { name = name or "group", http = declaration.inputs[name or "group"].http }, "hub/" .. (id or "m"), handle)
   end
   return source, ask, woken
 end
@@ -286,10 +286,10 @@ describe("an outage", function()
     end)
   end)
 
-  it("is met with fewer and fewer questions, and with a few at a time", function()
-    local now, most = 0, 0
+  it("is met with fewer and fewer questions, with a few at a time, and with a hundred a second at most", function()
+    local now, most, began = 0, 0, nil
     with_source(function()
-      now = now + 1
+      now, began = now + 1, began or loop.now()
       most = math.max(most, now)
       loop.sleep(0.05)
       now = now - 1
@@ -298,6 +298,7 @@ describe("an outage", function()
       for i = 1, 60 do ask("group", nil, "group-" .. i) end
       eventually("all were asked", function() return #server.calls >= 60 end)
       assert.truthy(most <= 8, most .. " at once")
+      assert.truthy(loop.now() - began > 0.5, "60 of them in " .. loop.now() - began .. " s")
       local count = #server.calls
       loop.sleep(0.7)
       assert.truthy(#server.calls - count <= 60, "the second try of each comes after a second: " .. #server.calls - count)
@@ -578,6 +579,40 @@ describe("an HTTP source that a policy declares", function()
     model("a", "red")
     start(nil, { endpoint = "" })
     eventually("a is told", function() return status_of "a".why == "NotConfigured" end)
+  end)
+end)
+
+describe("a mapping", function()
+  local MAPPED = TOY:gsub("status = { 200, 404 }", 'map = "teams.read"')
+  local function mapped_by(source, state, why)
+    local toy = assert(policy.load { files = { ["phdeployment.lua"] = MAPPED, ["teams.lua"] = "return { read = function(asked) " .. source
+      .. " end }" }, name = "toy" })
+    cluster, teams = fake.new(), serve(by_path)
+    model("a", "red")
+    running = controller.new { cluster = cluster, generation = toy, module = "phdeployment", namespaces = { "hub" }, catalog_namespace = "ops",
+      settings = { teams = { endpoint = teams.url }, prefix = "we are " } }
+    running:run()
+    local ok, failure = pcall(eventually, source .. " is " .. state, function()
+      return status_of "a".team == state and status_of "a".why == why and status_of "a"
+    end)
+    running:stop(5)
+    teams.server:close()
+    assert.is_true(ok, failure)
+    return failure
+  end
+
+  it("is called with the answer, what is wanted and the settings", function()
+    assert.equal("we are red, I am red", mapped_by([[return { state = "found", object = { says = asked.settings.prefix .. asked.wanted .. ", "
+      .. asked.answer.says } }]], "found").says)
+    mapped_by([[return { state = asked.status == 200 and "missing" or "found" }]], "missing")
+    mapped_by([[return { state = "unknown", reason = "Strange" }]], "unknown", "Strange")
+  end)
+
+  it("that fails, loops or answers nonsense is not known, and costs nothing else", function()
+    for _, source in ipairs { "error('no')", "while true do end", "return nil", "return { state = 'maybe' }", "return { state = 'found' }",
+      "return { state = 'found', object = { n = 0/0 } }", "return 7" } do
+      mapped_by(source, "unknown", "MappingFailed")
+    end
   end)
 end)
 

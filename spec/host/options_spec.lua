@@ -58,7 +58,10 @@ describe("wrong usage ends with status 2 and one sentence", function()
     ["render -f"] = "-f needs a value: FILE",
     ["render -f x -o xml"] = "-o must be yaml or json",
     ["explain"] = "explain needs the NAME",
-    ["explain m"] = "explain needs --control-socket",
+    ["explain m --shadow"] = "--shadow is of a running operator: --control-socket PATH",
+    ["explain m -n a --namespace b"] = "-n and --namespace say two things",
+    ["apply"] = "apply needs the FILE of a saved plan",
+    ["apply a b"] = "apply needs the FILE of a saved plan",
     ["frobnicate"] = "there is no command",
   } do
     it(words, function()
@@ -73,8 +76,19 @@ describe("wrong usage ends with status 2 and one sentence", function()
   end
 end)
 
+it("wrong usage of plan is status 1: 2 says that something would change", function()
+  for words, sentence in pairs { ["a b"] = "plan looks at one folder", ["--nope"] = "there is no option --nope", ["-o yaml"] = "-o must be text or json",
+    ["--all-namespaces --namespace a"] = "exclude each other" } do
+    local argv = {}
+    for word in words:gmatch("%S+") do argv[#argv + 1] = word end
+    local result = run("plan", table.unpack(argv))
+    assert.equal(1, result.status, result.errors)
+    assert.contains(sentence, result.errors)
+  end
+end)
+
 it("--help is one screen with an example, status 0", function()
-  for _, command in ipairs { "run", "render", "explain", "test", "repl" } do
+  for _, command in ipairs { "run", "render", "explain", "test", "repl", "plan", "apply" } do
     local result = run(command, "--help")
     assert.equal(0, result.status, command)
     assert.contains("example:", result.output)

@@ -39,7 +39,7 @@ M.ROWS = {
   -- resources, environment, ports
   { "the engine's cpu", SETTINGS, "cpu: 300m", function(r) return ("cpu: %dm"):format(100 + 50 * r(6)) end },
   { "the engine's memory", SETTINGS, "memory: 250Mi", function(r) return ("memory: %dMi"):format(200 + r(100)) end },
-  { "an engine that takes all", SETTINGS, "cpu: 300m", "cpu: 8" },
+  { "an engine that takes all", SETTINGS, "cpu: 300m", 'cpu: "8"' },
   { "the same memory in other words", SETTINGS, "memory: 250Mi", "memory: 256000Ki" },
   { "a variable more", MODEL, '{ name = "PREDICTOR_ID", value = "deploy" },', function(r)
     return ('{ name = "PREDICTOR_ID", value = "deploy" }, { name = "EXTRA_%d", value = "%s" },'):format(r(9), r(WORDS)) end },

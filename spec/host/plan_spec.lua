@@ -194,6 +194,28 @@ describe("what a plan says", function()
     assert.matches("3 models restart", text)
   end)
 
+  it("counts them as the verdict of a reload does", function()
+    local w = the_world()
+    for _, name in ipairs { "a pod label", "a pod annotation that goes", "a variable less", "another order of variables", "the engine's tag",
+      "the same memory in other words", "a label of the Deployment", "no Ingress" } do
+      local side = assert(plan_world.load(edits.one(w.files, name)))
+      assert.equal(w:plan(side).summary.restarts, w:verdict(side).restarts, name)
+      side.generation:close()
+    end
+  end)
+
+  it("holds for the pace, too: an edit that only takes something away from pods restarts one model at a time", function()
+    local w = the_world()
+    local side = assert(plan_world.load(edits.one(w.files, "a pod annotation that goes")))
+    side.settings.rollout.budget = 1
+    local written = {}
+    for name, done in pairs(w:live(side, 2, true)) do
+      if next(done.children) and name ~= "m3" then written[#written + 1] = name end -- m3 is stopped: nothing of it restarts
+    end
+    side.generation:close()
+    assert.equal("m1", table.concat(written, " "))
+  end)
+
   it("is exit status 1 where the server would refuse a write, and says its words", function()
     local result, text = of "a port that is none"
     assert.equal(1, whole.exit_status(result.summary))
@@ -308,5 +330,123 @@ describe("a saved plan that is applied", function()
     end)
     assert.matches("hub/m1: Deployment deploy%-m1: something else is wanted of it now", all(result, "refused"))
     assert.equal("", all(result, "done"))
+  end)
+end)
+
+describe("the diff that a plan shows", function()
+  local changes = require "plan.changes"
+
+  local function lines(kind, before, after)
+    local parts = {}
+    for i, one in ipairs(changes.of_objects(kind, before, after)) do
+      parts[i] = ("%s %s %s"):format(one.order and "order " .. one.path or one.path, one.old == nil and "-" or json.encode(one.old),
+        one.new == nil and "-" or json.encode(one.new))
+    end
+    return table.concat(parts, "\n")
+  end
+
+  local function pods(...) return { spec = { template = { spec = { containers = json.array { { name = "model", env = json.array { ... } } } } } } } end
+
+  it("goes both ways: what comes, what goes, what differs", function()
+    assert.equal('metadata.labels.a "1" -\nmetadata.labels.b - "2"\nspec.replicas 1 2', lines("Deployment",
+      { metadata = { labels = { a = "1", c = "3" } }, spec = { replicas = 1 } }, { metadata = { labels = { b = "2", c = "3" } }, spec = { replicas = 2 } }))
+  end)
+
+  it("matches entries of lists as the server does, and shows an order that changed", function()
+    local a, b, c = { name = "A", value = "1" }, { name = "B", value = "2" }, { name = "B", value = "3" }
+    local at = "spec.template.spec.containers[model].env"
+    assert.equal(at .. '[B].value "2" "3"', lines("Deployment", pods(a, b), pods(a, c)))
+    assert.equal("order " .. at .. ' ["A","B"] ["B","A"]', lines("Deployment", pods(a, b), pods(b, a)))
+    assert.equal(at .. '[A] {"name":"A","value":"1"} -', lines("Deployment", pods(a, b), pods(b)))
+  end)
+
+  it("passes over what every write changes, and over quantities that are the same", function()
+    assert.equal("", lines("Deployment", { metadata = { resourceVersion = "1", generation = 1, managedFields = json.array {} }, status = { a = 1 } },
+      { metadata = { resourceVersion = "2", generation = 2, annotations = { ["moonphase.primehub.io/policy"] = "x" } }, status = { a = 2 } }
+        ):gsub("metadata.annotations[^\n]*\n?", ""))
+    local function limits(cpu)
+      return { spec = { template = { spec = { containers = json.array { { name = "model", resources = { limits = { cpu = cpu } } } } } } } }
+    end
+    assert.equal("", lines("Deployment", limits "1000m", limits "1"))
+  end)
+
+  it("shows where a Secret differs and nothing of what it holds", function()
+    local text = lines("Secret", { data = { auth = "b25l" } }, { data = { auth = "dHdv", more = "eA==" } })
+    assert.equal('data.auth "(hidden)" "(hidden)"\ndata.more - "(hidden)"', text)
+  end)
+
+  it("tells of a status its phase first, conditions by their type, and of the history only its generations", function()
+    local parts = {}
+    for i, one in ipairs(changes.of_status(
+      { phase = "Deployed", history = json.array { { generation = 1 } },
+        conditions = json.array { { type = "Ready", status = "True", lastTransitionTime = "a" } } },
+      { phase = "Failed", message = "no", history = json.array { { generation = 2, spec = { env = "x" } }, { generation = 1 } },
+        conditions = json.array { { type = "Ready", status = "False", lastTransitionTime = "b" } } })) do
+      parts[i] = ("%s %s %s"):format(one.path, tostring(one.old), tostring(one.new))
+    end
+    assert.equal("phase Deployed Failed\nmessage nil no\nconditions[Ready].status True False\nhistory generations 1 generations 2, 1",
+      table.concat(parts, "\n"))
+  end)
+end)
+
+describe("a saved plan", function()
+  local plan_file = require "plan.file"
+
+  it("is refused with a sentence when it is none, damaged, or of another version", function()
+    local folder = assert(fs.temporary())
+    local path = folder .. "/x.plan"
+    local function read(text)
+      assert(fs.write(path, text))
+      local data, why = plan_file.read(path)
+      assert.is_nil(data)
+      return why
+    end
+    assert.contains("is no saved plan", read "hello")
+    assert.contains("is no saved plan", read '{"kind":"Pod"}')
+    assert.contains("is a plan of version 9", read '{"kind":"moonphase-plan","version":9}')
+    assert.contains("it has no objects or files", read '{"kind":"moonphase-plan","version":1}')
+    assert.contains("an object has no key", read '{"kind":"moonphase-plan","version":1,"files":{},"objects":[{"key":"no slash"}]}')
+    assert.contains("hub/m has no uid or resourceVersion", read '{"kind":"moonphase-plan","version":1,"files":{},"objects":[{"key":"hub/m"}]}')
+    assert.contains("hub/m has a change without action, kind or name",
+      read '{"kind":"moonphase-plan","version":1,"files":{},"objects":[{"key":"hub/m","uid":"u","resourceVersion":"1","changes":[{}]}]}')
+    fs.remove(path)
+    fs.remove(folder)
+  end)
+
+  it("knows other policies, other settings and another moonphase by name", function()
+    local w = the_world()
+    local place = { cluster = { server = "x" }, files = w.files, settings = { a = 1 } }
+    local data = json.decode(json.encode { files = {}, settingsDigest = "" })
+    assert.contains("phases.lua is new", plan_file.differs(data, place))
+    local view_of = { warnings = {}, paper = { digest = "d" } }
+    data = plan_file.of(view_of, place, {}, { plans = {}, summary = {} })
+    assert.is_nil(plan_file.differs(data, place))
+    assert.equal("the settings are not those that were planned with", plan_file.differs(data, { files = w.files, settings = { a = 2 } }))
+    data.moonphase = "older"
+    assert.contains("it was planned by moonphase older", plan_file.differs(data, place))
+  end)
+end)
+
+describe("what explain says", function()
+  it("is the same computed as from a running operator: rows with what they looked at, inputs, children", function()
+    for _, name in ipairs { "m1", "m2", "m3", "m4" } do
+      local told, computed = the_world():explain(name)
+      for _, field in ipairs { "phases", "failures", "facts" } do
+        assert.equal(json.encode(told.decision.trace[field]), json.encode(computed.decision.trace[field]), name)
+      end
+      assert.equal(json.encode(told.children), json.encode(computed.children), name)
+      assert.equal(told.policy.digest, computed.policy.digest)
+      assert.equal("found", told.inputs[1].state)
+      assert.equal(told.inputs[1].resourceVersion, computed.inputs[1].resourceVersion)
+    end
+  end)
+
+  it("holds no token of a client, whoever is asked", function()
+    local told, computed = the_world():explain "m2"
+    for _, answer in ipairs { told, computed } do
+      local text = json.encode(answer)
+      assert.contains("ClientInvalid", text)
+      assert.is_nil(text:find("a-long-token-of-a-client", 1, true))
+    end
   end)
 end)

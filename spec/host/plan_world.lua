@@ -2,12 +2,16 @@
 -- all in this process and on virtual time (sandbox/inprocess.lua), so that both begin at the same instant of the same world.
 
 local include = require "include"
+local contract = require "contract"
 local changes = require "plan.changes"
 local execute = require "plan.execute"
+local explain = require "explain"
 local life = include "spec/sandbox/life.lua"
+local paper = require "reload.paper"
 local plan_file = require "plan.file"
 local policies = require "policies"
 local view = require "plan.view"
+local watches = require "watches"
 local whole = require "plan.whole"
 
 local M = {}
@@ -39,7 +43,7 @@ function M.new()
   assert(s:phase("hub", "m1") == "Deployed" and s:phase("hub", "m2") == "Deployed" and s:phase("hub", "m3") == "Stopped"
     and s:phase("hub", "m4") == "Failed", "the models are not at rest")
   s:crash()
-  return setmetatable({ s = s, files = files, saved = s.world:save() }, M)
+  return setmetatable({ s = s, files = files, base = { generation = generation, settings = s.settings }, saved = s.world:save() }, M)
 end
 
 function M:close() self.s:close() end
@@ -92,6 +96,47 @@ function M:plan(side)
   end)
   self.wrote = s.world.version ~= version
   return result
+end
+
+-- What a reload of `side` would say of it (reload/paper.lua), beside an operator with the built-in policies.
+function M:verdict(side)
+  local s, result = self.s, nil
+  s:restore(self.saved, false)
+  s.generation, s.settings = self.base.generation, self.base.settings
+  s:start()
+  s:run_for(2)
+  s.virtual:spawn(function()
+    local c = s.controller
+    local declaration = assert(contract.declaration(side.generation, "phdeployment"))
+    local set = watches.start(c, declaration, side.settings, c.set)
+    result = assert(paper.decide_all(c, { generation = side.generation, declaration = declaration, settings = side.settings, set = set }, 100))
+    set:release()
+  end)
+  while not result do
+    if not s:step() then s:tick(assert(s:next_due(), "nothing can happen any more")) end
+  end
+  s:crash()
+  return result
+end
+
+-- What explain says of an object: of a running operator with the built-in policies, and computed from the cluster.
+function M:explain(name)
+  local s = self.s
+  s:restore(self.saved, false)
+  s.generation, s.settings = self.base.generation, self.base.settings
+  s:start()
+  s:run_for(2)
+  local told = s.controller:explain("hub/" .. name)
+  s:crash()
+  s:restore(self.saved, false)
+  local computed = run(s, function(client)
+    local seen = assert(view.open { cluster = client, generation = self.base.generation, settings = self.base.settings,
+      namespaces = { "hub" }, catalog_namespace = "hub" })
+    local answer = explain.of_view(seen, "hub/" .. name)
+    seen:close()
+    return answer
+  end)
+  return told, computed
 end
 
 -- A plan is saved, change(s) is done to the world, and the saved plan is applied: what apply told, by key, and the plan of then.

@@ -3,6 +3,7 @@
 local rollout = require "rollout"
 
 local world, children, objects, woken, pace
+local indexes -- what models name: {a = {instance_type = "cpu"}}
 
 local informer = {
   get = function(_, key) return children[key] and { indexes = { digest = children[key].digest } } end,
@@ -11,7 +12,7 @@ local informer = {
 }
 
 local function setup(budget)
-  children, objects, woken = {}, {}, {}
+  children, objects, woken, indexes = {}, {}, {}, {}
   world = { digest = "new", settings = { rollout = { budget = budget } }, add = function(_, key) woken[#woken + 1] = key end,
     objects = { read = function(_, key) return objects[key] end } }
   pace = rollout.new(world)
@@ -29,7 +30,7 @@ end
 local function hold(name, generation, write)
   local child = { kind = "Deployment", spec = { replicas = 1, template = NEW } }
   child.metadata = { name = "d-" .. name, namespace = "hub", annotations = { mark = NEW.image, other = "x" } }
-  local allowed, digest = pace:hold("hub/" .. name, { generation = generation or 1 }, child, informer)
+  local allowed, digest = pace:hold("hub/" .. name, { generation = generation or 1, indexes = indexes[name] }, child, informer)
   if write ~= false then
     children["hub/d-" .. name] = { digest = digest, replicas = 1, template = allowed.spec.template }
   end
@@ -166,6 +167,111 @@ describe("the first model that turns Failed", function()
     hold "a"
     assert.equal("a:2", (hold("a", 2)))
     assert.equal("a:2", (hold("a", 2)))
+  end)
+end)
+
+describe("an edit of an instance type", function()
+  local before
+
+  before_each(function()
+    setup(1)
+    before = NEW
+    world.inputs = { instance_type = {} }
+    for _, name in ipairs { "a", "b", "c" } do
+      running(name)
+      indexes[name] = { instance_type = name == "c" and "gpu" or "cpu" }
+      hold(name) -- by this policy from here on
+      observe(name, "Deployed")
+      hold(name)
+      observe(name, "Deployed")
+    end
+    woken = {}
+  end)
+
+  -- The template that the policy wants of all, from now on.
+  local function edit(image)
+    NEW = { image = image }
+  end
+
+  local function spec(name, body)
+    it(name, function()
+      local ok, failure = pcall(body)
+      NEW = before
+      if not ok then error(failure, 0) end
+    end)
+  end
+
+  spec("moves as many as the budget says, under the same policy", function()
+    edit "a:3"
+    assert.equal("a:3", (hold "a"))
+    assert.equal("a:2", (hold "b"))
+    assert.truthy(pace:is_held "hub/b")
+    hold "a"
+    observe("a", "Deployed")
+    assert.same({ "hub/b" }, woken)
+    assert.equal("a:3", (hold "b"))
+  end)
+
+  spec("is no drift, which is mended at once", function()
+    edit "a:3"
+    hold "a"
+    children["hub/d-b"].template = { image = "meddled" }
+    NEW = before
+    assert.equal("a:2", (hold "b"))
+    assert.falsy(pace:is_held "hub/b")
+  end)
+
+  spec("that a model fails with stops those that use it, and nobody else", function()
+    world.trial = { rollout_stopped = function() error("the policy is not to blame") end }
+    pace:input_changed("instance_type", "cpu")
+    edit "a:3"
+    hold "a"
+    local event = pace:observe("hub/a", { phase = "Failed", message = "no room", observedGeneration = 1 })
+    assert.equal("RolloutStopped", event.reason)
+    assert.contains("with an edit of its group or instance type this model failed", event.message)
+    assert.equal("a:2", (hold "a"))
+    assert.equal("a:2", (hold "b"))
+    woken = {}
+    pace:advance()
+    pace:advance()
+    assert.same({}, woken, "nobody is woken for nothing")
+    assert.equal("a:3", (hold "c"))
+  end)
+
+  spec("goes on when it is edited again, also for the one that failed", function()
+    edit "a:3"
+    hold "a"
+    observe("a", "Failed")
+    hold "a"
+    hold "b"
+    pace:input_changed("instance_type", "cpu")
+    edit "a:4"
+    assert.equal("a:4", (hold "a"))
+    assert.equal("a:2", (hold "b"))
+    hold "a"
+    observe("a", "Deployed")
+    assert.equal("a:4", (hold "b"))
+  end)
+
+  spec("goes on when the model that failed is deleted", function()
+    edit "a:3"
+    hold "a"
+    observe("a", "Failed")
+    hold "b"
+    pace:forget "hub/a"
+    woken = {}
+    pace:advance()
+    assert.same({ "hub/b" }, woken)
+    assert.equal("a:3", (hold "b"))
+  end)
+
+  spec("that is taken back needs no restart", function()
+    edit "a:3"
+    hold "a"
+    hold "b"
+    edit "a:2"
+    assert.equal("a:2", (hold "b"))
+    assert.falsy(pace:is_held "hub/b")
   end)
 end)
 

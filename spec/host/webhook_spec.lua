@@ -4,6 +4,7 @@ local admission = require "webhook.admission"
 local book = require "webhook.book"
 local certificates = require "webhook.certificates"
 local order = require "webhook.order"
+local pods = require "webhook.pods"
 local review = require "webhook.review"
 local usage = require "webhook.usage"
 local waiting = require "webhook.waiting"
@@ -56,6 +57,34 @@ describe("A review", function()
     assert.same({ apiVersion = "admission.k8s.io/v1beta1", kind = "AdmissionReview", response = { uid = "a", allowed = false,
       status = { status = "Failure", code = 403, reason = "Forbidden", message = "no" } } }, answer)
     assert.same({ uid = "a", allowed = true }, review.answer({ version = "v", uid = "a" }).response)
+  end)
+end)
+
+describe("A call", function()
+  it("of a server that copies no bodies gives its text, or what is cut from it, until it is answered", function()
+    local socket, seen, kept = "/tmp/moonphase-uncopied-" .. process.id, {}, nil
+    local server = assert(http.serve { unix = socket, uncopied = true, handler = function(call)
+      loop.sleep(0.01) -- as a task
+      kept = call
+      seen = { body = call.body, text = call.text(), cut = { call.cut({ "a.b" }, 100) }, small = { call.cut({ "a" }, 5) } }
+      return 200, "ok"
+    end })
+    local function post(body) return assert(http.request { method = "POST", url = "http://localhost/", unix = socket, body = body }) end
+    local body = json.encode { a = { b = { 1, 2 }, c = ("x"):rep(100) }, d = 1 }
+    assert.equal(200, post(body).status)
+    assert.is_nil(seen.body)
+    assert.equal(body, seen.text)
+    assert.same({ a = { b = { 1, 2 } } }, seen.cut[1])
+    assert.is_nil(seen.small[1])
+    assert.is_true(#seen.small[2] > 0)
+    assert.is_nil(kept.text())
+    assert.is_nil(kept.cut { "a" })
+    post "no json"
+    assert.is_nil(seen.cut[1])
+    post ""
+    assert.equal("", seen.text)
+    server:close()
+    fs.remove(socket)
   end)
 end)
 
@@ -176,6 +205,37 @@ describe("The book", function()
     b:see("u", "h", { cpu = "1" })
     assert.same({ "g", "g" }, clock.freed)
     assert.same({}, b:used("g"))
+  end)
+end)
+
+describe("What is known of pods", function()
+  -- Over watches of this position, or of a position each.
+  local function known(positions)
+    local world = { positions = positions }
+    local one = setmetatable({ dirty = {}, newest = {}, informers = { synced = function() return true end, of = function(_, key)
+      local place = key:match("^(.-)/")
+      return world.positions[place] and { stats = function() return { position = world.positions[place] } end }
+    end } }, pods)
+    return one, world
+  end
+
+  it("is not enough after a hand-over until the watches have brought what the one before had seen", function()
+    local one, world = known { hub = "100", other = "90" }
+    assert.is_true(one:is_complete())
+    one:catch_up { hub = "102", other = "80", elsewhere = "5000" }
+    assert.is_false(one:is_complete())
+    world.positions.hub = "101"
+    assert.is_false(one:is_complete())
+    world.positions.hub = "1000"
+    assert.is_true(one:is_complete())
+  end)
+
+  it("is enough after 70 s all the same", function()
+    local one = known { hub = "100" }
+    one:catch_up { hub = "102" }
+    assert.is_false(one:is_complete())
+    one.marks_until = loop.now() - 0.001
+    assert.is_true(one:is_complete())
   end)
 end)
 

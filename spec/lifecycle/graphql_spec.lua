@@ -5,6 +5,7 @@
 
 local include = require "include"
 local harness = include "spec/lifecycle/harness.lua"
+local reviewed = include "spec/lifecycle/reviewed.lua"
 
 local COUNT = 4
 
@@ -26,6 +27,7 @@ local function serve()
     if self.token and call.header "authorization" ~= "Bearer " .. self.token then return 401, { message = "who are you?" } end
     self.answers = self.answers + 1
     local asked = json.decode(call.body)
+    if not asked.variables then return 200, { data = { groups = json.array { self.group } } } end
     local is_it = self.group and asked.variables.id == self.group.id
     return 200, { data = { group = is_it and self.group or json.null, instanceTypes = self.types } }
   end })
@@ -168,6 +170,20 @@ describe("a PhDeployment whose group and instance type come from PrimeHub's Grap
     end)
   end)
 
+  it("can be stopped while nothing is known of its group", function()
+    with({}, function(world, primehub)
+      world:deploy("m")
+      world:phase("m", "Deployed")
+      world:stop_operator()
+      primehub.odd = function() return 503, "" end
+      world:start_operator()
+      is_resolved(world, "m", "Unknown")
+      world:edit("m", { spec = { stop = true } })
+      world:phase("m", "Stopped", 40)
+      assert.equal(0, world:child("Deployment", "m").spec.replicas)
+    end)
+  end)
+
   it("is Failed when its group is gone or disabled, runs on, and recovers (fault 3)", function()
     with({}, function(world, primehub)
       world:deploy("m")
@@ -199,6 +215,32 @@ describe("a PhDeployment whose group and instance type come from PrimeHub's Grap
       primehub.odd, primehub.group = nil, nil
       harness.eventually("no replica is wanted", 20, function() return world:child("Deployment", "m").spec.replicas == 0 end)
     end)
+  end)
+
+  it("was made of objects before: an edit of the settings moves it to the server, and restarts nothing", function()
+    local primehub = serve()
+    local settings = { reload = { check = "0" } }
+    local ok, failure = pcall(harness.with, { settings = settings }, function(world)
+      world:deploy("m")
+      world:phase("m", "Deployed")
+      local generation = world:child("Deployment", "m").metadata.generation
+      local said = json.decode(fs.read(world.folder .. "/settings.yaml"))
+      said.source = { graphql = { endpoint = primehub.endpoint, ttlSeconds = 1, timeoutSeconds = 1 } }
+      assert(fs.write(world.folder .. "/settings.yaml", json.encode(said)))
+      harness.eventually("the server is asked", 20, function() return primehub.answers > 1 end)
+      harness.eventually("the settings are live", 20, function()
+        return (fs.read(world.log) or ""):find("policies reloaded", 1, true)
+      end)
+      world.api:delete("PhGroup", world.namespace, "phusers")
+      world.api:delete("InstanceType", world.namespace, "cpu-only")
+      loop.sleep(0.5)
+      assert.equal("Deployed", world:get("m").status.phase)
+      assert.equal(generation, world:child("Deployment", "m").metadata.generation)
+      primehub.group = nil
+      assert.equal("GroupNotFound", world:phase("m", "Failed").status.reason)
+    end)
+    primehub.server:close()
+    if not ok then error(failure, 0) end
   end)
 
   it("is Failed for an instance type that nobody knows, and Deployed when it comes", function()
@@ -239,6 +281,36 @@ describe("the bearer token for the GraphQL server", function()
   end)
 end)
 
+-- ---------------------------------------------------------------- quota
+
+describe("the quota of a group from PrimeHub's GraphQL server", function()
+  it("bounds its pods, also while the server is silent, and an edit of it is taken up", function()
+    local primehub = serve()
+    primehub.group.projectQuotaCpu = 2
+    local settings = { source = { graphql = { endpoint = primehub.endpoint, ttlSeconds = 1, timeoutSeconds = 1 } } }
+    local ok, failure = pcall(reviewed.with, { settings = settings }, function(world)
+      local function create(name)
+        local answer = reviewed.create(world, reviewed.pod(world, name, { cpu = "1" }))
+        return answer.status, answer.message
+      end
+      harness.eventually("quotas are known", 20, function() return (create "first") == 201 end)
+      primehub.odd = function() return 502, "<html>" end
+      loop.sleep(1.5) -- longer than an answer is good for
+      assert.equal(201, (create "second"))
+      local status, message = create "third"
+      assert.equal(403, status)
+      assert.contains("Group phusers exceeded cpu quota: 2, requesting 1", message)
+      primehub.odd, primehub.group.projectQuotaCpu = nil, 3
+      harness.eventually("the third is admitted", 20, function() return (create "third") == 201 end)
+      local stranger = reviewed.pod(world, "stranger", { cpu = "1" })
+      stranger.metadata.labels["primehub.io/group"] = "escaped-nobody"
+      assert.contains("Group not found: nobody", reviewed.create(world, stranger).message)
+    end)
+    primehub.server:close()
+    if not ok then error(failure, 0) end
+  end)
+end)
+
 -- ---------------------------------------------------------------- edits
 
 -- The same on both sources: edit(spec) makes another spec of the instance type cpu-only.
@@ -266,6 +338,19 @@ for _, source in ipairs(SOURCES) do
         deploy_all(world)
         local most = most_unready(world, function()
           edit { ["limits.cpu"] = 2 }
+          all_have(world, function(name) return cpu(world, name) == "1700m" end)
+        end)
+        assert.truthy(most <= 1, most .. " models were not Deployed at the same time")
+      end)
+    end)
+
+    it("that was made while no operator ran is paced as well", function()
+      source[2](function(world, edit)
+        deploy_all(world)
+        world:stop_operator()
+        edit { ["limits.cpu"] = 2 }
+        local most = most_unready(world, function()
+          world:start_operator()
           all_have(world, function(name) return cpu(world, name) == "1700m" end)
         end)
         assert.truthy(most <= 1, most .. " models were not Deployed at the same time")

@@ -78,6 +78,29 @@ describe("The quota of a group", function()
     end)
   end)
 
+  it("is not passed when the leader is killed: the other one takes over, and refuses what it cannot know", function()
+    local words = { "--leader-elect", "--lease", "quota-spec-3" }
+    reviewed.with({ quota = { cpu = "20" }, words = words }, function(world)
+      local first = world.operator
+      reviewed.start_second(world, words)
+      world.others = {}
+      local pods = {}
+      for i = 1, 60 do pods[i] = pod(world, "burst-" .. i, { cpu = "1" }) end
+      local burst = loop.spawn(create_all, world, pods)
+      loop.sleep(0.05)
+      first:signal("KILL")
+      burst:join()
+      first:wait(5)
+      assert.is_true(reviewed.admitted_pods(world) <= 20)
+      local answer = harness.eventually("the other one answers", 40, function()
+        local answer = create(world, pod(world, "later", { cpu = "1" }))
+        return answer.message and answer.message:find("took over", 1, true) and answer, answer.message
+      end)
+      assert.contains("does not know yet what was admitted before: try again", answer.message)
+      assert.is_true(reviewed.admitted_pods(world) <= 20)
+    end)
+  end)
+
   it("is known at once after an end in order", function()
     reviewed.with({ quota = { cpu = "2" } }, function(world)
       assert.equal(201, create(world, pod(world, "before", { cpu = "1" })).status)
@@ -92,7 +115,27 @@ describe("The quota of a group", function()
     end)
   end)
 
-  it("counts init containers, overhead of none, extended resources and both kinds of suffix", function()
+  it("is not answered for before the watch has brought what the one before had seen", function()
+    reviewed.with({ quota = { cpu = "2" } }, function(world)
+      assert.equal(201, create(world, pod(world, "before", { cpu = "1" })).status)
+      assert.equal(0, world:stop_operator())
+      local note = "moonphase.primehub.io/quota-drained"
+      local annotations = reviewed.configuration(world).metadata.annotations
+      local seen = json.decode(annotations[note])
+      assert.matches("^%d+$", seen[world.namespace])
+      local path = reviewed.CONFIGURATION .. "/moonphase-" .. world.cluster.namespace
+      world.cluster:request { method = "PATCH", path = path, content_type = "application/merge-patch+json",
+        body = { metadata = { annotations = { [note] = json.encode { [world.namespace] = "999999999" } } } } }
+      world:start_operator { words = world.words }
+      reviewed.ready(world)
+      for _ = 1, 4 do
+        assert.contains("does not know all pods yet", create(world, pod(world, "after", { cpu = "1" })).message)
+        loop.sleep(0.5)
+      end
+    end)
+  end)
+
+  it("counts init containers, extended resources and both kinds of suffix", function()
     reviewed.with({ quota = { cpu = "3", memory = "1Gi", ["example.com/fpga"] = 2 } }, function(world)
       local heavy = json.array { { name = "i", image = "registry.example/plain:v1", resources = { limits = { cpu = "4" } } } }
       assert.contains("exceeded cpu quota: 3, requesting 4", create(world, pod(world, "init", { cpu = "1" }, { initContainers = heavy })).message)
@@ -107,11 +150,45 @@ describe("The quota of a group", function()
     end)
   end)
 
+  it("counts the overhead of a pod's runtime class", function()
+    if harness.backend ~= "real" then return end -- the sandbox has no runtime classes
+    reviewed.with({ quota = { cpu = "2" } }, function(world)
+      world.cluster:request { method = "POST", path = "/apis/node.k8s.io/v1/runtimeclasses", body = { apiVersion = "node.k8s.io/v1",
+        kind = "RuntimeClass", metadata = { name = "heavy" }, handler = "heavy", overhead = { podFixed = { cpu = "250m" } } } }
+      local heavy = { runtimeClassName = "heavy" }
+      assert.contains("exceeded cpu quota: 2, requesting 2250m", create(world, pod(world, "two", { cpu = "2" }, heavy)).message)
+      assert.equal(201, create(world, pod(world, "most", { cpu = "1750m" }, heavy)).status)
+      assert.contains("used: 2, limited: 2", create(world, pod(world, "more", { cpu = "1m" })).message)
+      world.cluster:request { method = "DELETE", path = "/apis/node.k8s.io/v1/runtimeclasses/heavy" }
+    end)
+  end)
+
   it("reserves nothing for a dry run", function()
     reviewed.with({ quota = { cpu = "1" } }, function(world)
       for i = 1, 3 do assert.equal(201, create(world, pod(world, "dry-" .. i, { cpu = "1" }), { dryRun = "All" }).status) end
       assert.equal(201, create(world, pod(world, "real", { cpu = "1" })).status)
       assert.contains("exceeded", create(world, pod(world, "dry", { cpu = "1" }), { dryRun = "All" }).message)
+    end)
+  end)
+
+  it("is found by the whole name, escaped as its pods bear it (fault 39)", function()
+    reviewed.with({ quota = { cpu = "1" } }, function(world)
+      local function group(object, name, cpu)
+        world.api:create { apiVersion = "primehub.io/v1alpha1", kind = "PhGroup", metadata = { name = object, namespace = world.namespace },
+          spec = { id = object, name = name, enabledDeployment = true, quota = { cpu = cpu } } }
+      end
+      group("part", "users", "2")
+      group("upper", "PhUsers", "3")
+      group("odd", "Ph Users_\u{e4}/1", "4")
+      loop.sleep(0.5)
+      local labels = require "policy.labels"
+      for name, cpu in pairs { phusers = 1, users = 2, PhUsers = 3, ["Ph Users_\u{e4}/1"] = 4 } do
+        local one = pod(world, "p" .. cpu, { cpu = tostring(cpu) })
+        one.metadata.labels["primehub.io/group"] = labels.escape(name)
+        assert.equal(201, create(world, one).status, name)
+        one.metadata.name, one.spec.containers[1].resources.limits.cpu = "more" .. cpu, "1m"
+        assert.contains(("Group %s exceeded cpu quota: %d, requesting 1m"):format(name, cpu), create(world, one).message)
+      end
     end)
   end)
 
@@ -138,7 +215,7 @@ end)
 describe("A deployment that waits for quota", function()
   it("is Failed with the specification's words, and goes on within seconds when quota frees, the oldest first", function()
     reviewed.with({ quota = { cpu = "2" }, settings = { grace = { quota = 1 } } }, function(world)
-      for i, name in ipairs { "a", "b", "c", "d" } do
+      for i, name in ipairs { "a", "b", "c", "d", "e" } do
         deploy(world, name)
         if i <= 2 then world:phase(name, "Deployed") else world:phase(name, "Failed") end
         loop.sleep(1.1) -- ages are told in seconds
@@ -154,8 +231,14 @@ describe("A deployment that waits for quota", function()
       assert.is_not_nil(world:child("Deployment", "c").metadata.annotations["moonphase.primehub.io/nudged"])
       assert.equal("Failed", world:get("d").status.phase)
       assert.is_nil(world:child("Deployment", "d").metadata.annotations["moonphase.primehub.io/nudged"])
+      -- who waits, and since when, is known to the next moonphase as well
+      world:stop_operator()
+      world:start_operator { words = world.words }
+      reviewed.ready(world)
       quota(world, { cpu = "3" })
       world:phase("d", "Deployed", 10)
+      assert.equal("Failed", world:get("e").status.phase)
+      assert.is_nil(world:child("Deployment", "e").metadata.annotations["moonphase.primehub.io/nudged"])
     end)
   end)
 

@@ -14,7 +14,7 @@ local function folder_of(world, name)
   assert(fs.make_folder(folder .. "/children"))
   for _, asset in ipairs(moonphase.assets("policies/")) do
     local file = asset:sub(#"policies/" + 1)
-    if not file:match("_spec%.lua$") then assert(fs.write(folder .. "/" .. file, moonphase.read_asset(asset))) end
+    if not file:match("_spec%.lua$") and not file:match("_cases%.yaml$") then assert(fs.write(folder .. "/" .. file, moonphase.read_asset(asset))) end
   end
   return folder
 end
@@ -142,7 +142,7 @@ describe("a ConfigMap as the policies folder", function()
       assert(fs.make_folder(staged))
       for _, asset in ipairs(moonphase.assets("policies/")) do
         local file = asset:sub(#"policies/" + 1):gsub("/", ".")
-        if not file:match("_spec%.lua$") then assert(fs.write(staged .. "/" .. file, moonphase.read_asset(asset))) end
+        if not file:match("_spec%.lua$") and not file:match("_cases%.yaml$") then assert(fs.write(staged .. "/" .. file, moonphase.read_asset(asset))) end
       end
       shell(SWAP, folder, "..first")
       shell([[cd "$1" && for f in ..data/*; do ln -s "$f" .; done]], folder)

@@ -297,7 +297,25 @@ describe("A caller", function()
     end)
   end)
 
-  it("that opens connections and says nothing, or next to nothing, is shown out; others are served meanwhile", function()
+  it("that sends a review a byte at a time is shown out; others are served meanwhile", function()
+    reviewed.with({ quota = { cpu = "1" } }, function(world)
+      local drip = "(printf 'POST /quota HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 1000000\\r\\n\\r\\n'; while printf x; do sleep 0.2; done) "
+        .. "| openssl s_client -quiet -connect 127.0.0.1:$0 2>/dev/null; echo closed"
+      local callers = {}
+      for i = 1, 10 do callers[i] = assert(process.spawn { argv = { "sh", "-c", drip, tostring(world.port) } }) end
+      loop.sleep(1)
+      for i = 1, 20 do
+        local began = loop.now()
+        assert.equal(201, create(world, pod(world, "p" .. i, { cpu = "1" }), { dryRun = "All" }).status)
+        assert.is_true(loop.now() - began < 2)
+      end
+      for i, caller in ipairs(callers) do
+        harness.eventually("caller " .. i .. " is shown out", 25, function() return caller:output():find("closed", 1, true) ~= nil end)
+      end
+    end)
+  end)
+
+  it("that opens connections and says nothing is shown out; others are served meanwhile", function()
     reviewed.with({ quota = { cpu = "1" } }, function(world)
       local script = 'for i in $(seq 300); do exec {fd}<>/dev/tcp/127.0.0.1/$0; fds="$fds $fd"; done; echo open; '
         .. 'for fd in $fds; do cat <&$fd >/dev/null; done; echo closed'

@@ -96,6 +96,60 @@ end
 
 local function waiting() return main().state.waiting and main().state.waiting.reason end
 
+describe("a pod's log", function()
+  before_each(function()
+    start { timings = { pull = 0, check = 0, start = 0, stop = 0, init = 0 }, images = {
+      ["reg/talks:v1"] = { log = json.array { "one", "two" } }, ["reg/prepares:v1"] = { like = "completes", log = json.array { "prepared" } },
+      ["reg/breaks:v1"] = { like = "crashes", exit_after = 5, log = json.array { "trying" }, message = "no weights\n" } } }
+  end)
+
+  local function log(query)
+    return (assert(w.registry:by_id("pods").subresources.log(w, { record = w:get("pods", "default", "p"), name = "p", query = query })))
+  end
+
+  it("has what the container wrote, from when and how much is asked for", function()
+    pod(function(object)
+      object.spec.initContainers = json.array { { name = "first", image = "reg/prepares:v1", resources = {} } }
+      object.spec.containers[1].image = "reg/talks:v1"
+    end)
+    c:run_for(3)
+    assert.equal("one\ntwo\n", log({}).text)
+    assert.equal("prepared\n", log({ container = "first" }).text)
+    assert.equal("two\n", log({ tailLines = "1" }).text)
+    assert.equal("one\nt", log({ limitBytes = "5" }).text)
+    local began = main().state.running.startedAt
+    assert.equal(began:gsub("Z$", ".000000000Z one\n") .. began:gsub("Z$", ".000000000Z two\n"), log({ timestamps = "true" }).text)
+    assert.equal("one\ntwo\n", log({ sinceSeconds = "60" }).text)
+    assert.equal("one\ntwo\n", log({ sinceTime = began }).text)
+    c:run_for(100)
+    assert.equal("", log({ sinceSeconds = "60" }).text)
+  end)
+
+  it("is followed to the end of the container", function()
+    pod(function(object) object.spec.containers[1].image = "reg/breaks:v1" end)
+    c:run_for(1)
+    local stream = log({ follow = "true" }).watch
+    assert.same({ "trying\n" }, stream:next())
+    assert.same({}, stream:next())
+    c:run_for(4.5)
+    assert.same({ "no weights\n" }, stream:next())
+    assert.equal(nil, stream:next())
+    c:run_for(30)
+    assert.equal("trying\nno weights\n", log({ previous = "true" }).text)
+  end)
+
+  it("ends for who follows when the pod goes", function()
+    pod(function(object) object.spec.containers[1].image = "reg/talks:v1" end)
+    c:run_for(1)
+    local stream = log({ follow = "true" }).watch
+    assert.same({ "one\ntwo\n" }, stream:next())
+    assert(verbs.delete(w, w.registry:by_id("pods"), "default", "p", { grace = 0 }))
+    c:run_for(1)
+    stream:next()
+    assert.equal(nil, stream:next())
+  end)
+end)
+
 describe("a pod on a node", function()
   before_each(function() start { timings = { pull = 2, start = 1, stop = 1 } } end)
 

@@ -116,6 +116,25 @@ describe("an established definition", function()
     assert.contains('status.storedVersions[0]: Invalid value: "v1": must appear in spec.versions', answer.message)
   end)
 
+  it("says of a wrong value what the server says, in Go's words", function()
+    put(function(spec)
+      local properties = spec.versions[1].schema.openAPIV3Schema.properties.spec.properties
+      properties.when, properties.word = { type = "string", format = "date-time" }, { type = "string", enum = A { "a", "b" } }
+      properties.either = { ["x-kubernetes-int-or-string"] = true }
+    end)
+    local function told(spec, is_apply)
+      local _, answer = server:ask(is_apply and "PATCH" or "POST", "/apis/ex.io/v1/namespaces/default/foos" .. (is_apply and "/a?fieldManager=m" or ""),
+        { apiVersion = "ex.io/v1", kind = "Foo", metadata = { name = "a" }, spec = spec },
+        is_apply and { content_type = "application/apply-patch+yaml" } or nil)
+      return answer.kind == "Status" and answer.message:match(" is invalid: (.*)$") or "taken"
+    end
+    assert.equal('spec.when: Invalid value: "int64": spec.when in body must be of type date-time: "int64"', told { when = 12 })
+    assert.equal('spec.when: Invalid value: "": spec.when in body must be of type date-time: ""', told { when = true })
+    assert.equal('spec.either: Invalid value: "null": spec.either in body must be of type integer,string: "null"', told({ either = json.null }, true))
+    assert.contains('spec.word: Unsupported value: []interface {}{"x", 1}: supported values: "a", "b"', told { word = A { "x", 1 } })
+    assert.equal("taken", told { when = A { "x" } })
+  end)
+
   it("counts its generation by its spec, and keeps its status", function()
     assert.equal(1, select(2, put(function(_, object) object.metadata.labels = { a = "b" } end)).metadata.generation)
     assert.equal(1, select(2, put(function(_, object) object.status = nil end)).metadata.generation)
@@ -205,5 +224,57 @@ describe("a custom resource with subresources", function()
     assert.equal(422, status)
     assert.equal('Foo.ex.io "a" is invalid: [spec.n: Invalid value: -2: spec.n in body should be greater than or equal to 0, '
       .. ".spec.n: Invalid value: -2: should be a non-negative integer]", answer.message)
+  end)
+end)
+
+describe("what is stored and shared by the next version", function()
+  local PATH = "/apis/ex.io/v1/namespaces/default/foos"
+
+  local function create(schema, spec)
+    server:ask("POST", CRDS, definition("foos", "Foo", function(_, version)
+      version.subresources = { status = {} }
+      version.schema.openAPIV3Schema.properties.spec = schema
+    end))
+    return server:ask("POST", PATH, { apiVersion = "ex.io/v1", kind = "Foo", metadata = { name = "a" }, spec = spec })
+  end
+
+  local function write_status(words)
+    local object = get(PATH .. "/a")
+    object.status = { words = words }
+    return server:ask("PUT", PATH .. "/a/status", object)
+  end
+
+  it("is checked anew when its definition has become stricter", function()
+    assert.equal(201, (create({ type = "object", properties = { n = { type = "integer" } } }, { n = 5 })))
+    assert.equal(200, (write_status "one"))
+    local stricter = get(CRDS .. "/foos.ex.io")
+    stricter.spec.versions[1].schema.openAPIV3Schema.properties.spec.properties.n.maximum = 3
+    assert.equal(200, (server:ask("PUT", CRDS .. "/foos.ex.io", stricter)))
+    local status, answer = write_status "two"
+    assert.equal(422, status)
+    assert.is_true(answer.message:find("spec.n: Invalid value: 5", 1, true) ~= nil, answer.message)
+    assert.equal("one", get(PATH .. "/a").status.words)
+  end)
+
+  it("gets the defaults that its definition has gained, and loses what it does not know any more", function()
+    create({ type = "object", properties = { n = { type = "integer" }, old = { type = "string" } } }, { n = 5, old = "x" })
+    local changed = get(CRDS .. "/foos.ex.io")
+    changed.spec.versions[1].schema.openAPIV3Schema.properties.spec.properties = { n = { type = "integer" },
+      new = { type = "string", default = "y" } }
+    server:ask("PUT", CRDS .. "/foos.ex.io", changed)
+    local object = get(PATH .. "/a")
+    object.metadata.labels = { touched = "yes" }
+    local status, stored = server:ask("PUT", PATH .. "/a", object)
+    assert.equal(200, status)
+    assert.same({ n = 5, new = "y" }, stored.spec)
+  end)
+
+  it("is checked by the schema of the place that a patch copies it to", function()
+    local function part(least) return { type = "object", properties = { n = { type = "integer", minimum = least } } } end
+    assert.equal(201, (create({ type = "object", properties = { low = part(0), high = part(10) } }, { low = { n = 1 } })))
+    local status, answer = server:ask("PATCH", PATH .. "/a", A { { op = "copy", from = "/spec/low", path = "/spec/high" } },
+      { content_type = "application/json-patch+json" })
+    assert.equal(422, status)
+    assert.is_true(answer.message:find("spec.high.n", 1, true) ~= nil, answer.message)
   end)
 end)

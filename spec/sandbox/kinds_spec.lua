@@ -53,6 +53,43 @@ local function causes(failure)
   return lines
 end
 
+describe("a status", function()
+  local function write(k, object, status)
+    return update(k, object, function(new) new.status = status end, { subresource = "status" })
+  end
+
+  it("of a Pod has addresses that are some, the first of which is its own", function()
+    local pod = assert(create(PODS, { spec = pod_spec() }))
+    local made = assert(write(PODS, pod, { podIP = "1.2.3.4" }))
+    assert.same({ "1.2.3.4" }, { made.status.podIPs[1].ip, made.status.podIPs[2] })
+    made = assert(write(PODS, made, { podIP = "2.3.4.5", podIPs = array { { ip = "1.2.3.4" } } }))
+    assert.equal("2.3.4.5", made.status.podIPs[1].ip)
+    made = assert(write(PODS, made, { podIPs = array { { ip = "1.2.3.4" } } }))
+    assert.equal("1.2.3.4", made.status.podIP)
+    local _, failure = write(PODS, made, { podIPs = array { {} } })
+    assert.same({ 'status.podIPs[0] | FieldValueInvalid | Invalid value: "": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)' },
+      causes(failure))
+  end)
+
+  it("of a Pod has conditions whose types are names", function()
+    local pod = assert(create(PODS, { spec = pod_spec() }))
+    pod = assert(write(PODS, pod, { conditions = array { { type = "Ready", status = "True" }, { type = "example.com/x", status = "True" } } }))
+    local _, failure = write(PODS, pod, { conditions = array { { type = "a b" } } })
+    assert.matches('^metadata.conditions%[0%].Type | FieldValueInvalid | Invalid value: "a b": name part must consist of', causes(failure)[1])
+  end)
+
+  it("of a Service or an Ingress says where it is reached by addresses and names that are some", function()
+    local service = assert(create(SERVICES, { spec = { ports = array { { port = 80 } } } }))
+    local _, failure = write(SERVICES, service, { loadBalancer = { ingress = array { { ip = "text" }, { hostname = "1.2.3.4" } } } })
+    assert.same({ 'status.loadBalancer.ingress[0].ip | FieldValueInvalid | Invalid value: "text": must be a valid IP address',
+      'status.loadBalancer.ingress[1].hostname | FieldValueInvalid | Invalid value: "1.2.3.4": must be a DNS name, not an IP address' }, causes(failure))
+    local ingresses = kind("ingresses", "networking.k8s.io")
+    local ingress = assert(create(ingresses, { spec = { defaultBackend = { service = { name = "s", port = { number = 80 } } } } }))
+    _, failure = write(ingresses, ingress, { loadBalancer = { ingress = array { { hostname = "NO" } } } })
+    assert.matches('^status.loadBalancer.ingress%[0%].hostname | FieldValueInvalid | Invalid value: "NO": a lowercase RFC 1123', causes(failure)[1])
+  end)
+end)
+
 describe("a Deployment", function()
   it("gets the server's defaults", function()
     local made = assert(create(DEPLOYMENTS, deployment()))

@@ -129,6 +129,7 @@ local STEPS = {
     has = { "spec.ports: Required value" }, same = true },
   { "custom", "apply -f crds/samples/phgroup.yaml", namespace = false, ends = 1, has = { "namespaces \"hub\" not found" }, same = true },
   { "may I", "auth can-i create deployments", has = { "yes" }, same = true },
+  { "what may I", "auth can-i --list", has = { "%*%.%*" } },
   { "events", "get events --field-selector=involvedObject.kind=Deployment", has = { "ScalingReplicaSet" } },
   { "api resources", "api-resources --api-group=apps -o name", has = { "deployments.apps", "replicasets.apps" } },
   { "delete", "delete deployment web --wait=true", has = { 'deployment.apps "web" deleted' }, same = true },

@@ -64,6 +64,12 @@ describe("a body of a built-in kind", function()
     assert.contains("illegal base64 data at input byte 0", decoded("Secret", '{"data":{"a":"%%%%"}}'))
   end)
 
+  it("may say bytes one by one", function()
+    assert.equal('{"data":{"a":"AQID","b":""},"metadata":{"creationTimestamp":null}}', decoded("Secret", '{"data":{"a":[1,2,3],"b":[]}}'))
+    assert.contains("ReadUint8: overflow: 300", decoded("Secret", '{"data":{"a":[300]}}'))
+    assert.contains("[]uint8: readUint32", decoded("Secret", '{"data":{"a":["x"]}}'))
+  end)
+
   it("that is nested without end is refused, not followed", function()
     local node = builtin.node("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
     local schema = { type = "object" }

@@ -194,6 +194,31 @@ describe("the shape of an object", function()
   end)
 end)
 
+describe("a clone of a table", function()
+  local function many(count)
+    local names = {}
+    for index = 1, count do names["k" .. index] = { index } end
+    return names
+  end
+
+  it("has what the table has, as the same values, and is its own", function()
+    local frozen = typed.frozen { a = {} }
+    for _, one in ipairs { {}, { a = {}, b = json.null, c = false }, json.array {}, json.array { 1, {}, "x" }, many(47), many(48), many(49),
+      many(500), { 1, 2, x = 3 }, frozen } do
+      local clone = typed.clone(one, 3)
+      assert.is_true(clone ~= one)
+      assert.equal(json.is_array(one), json.is_array(clone))
+      for key, value in pairs(one) do assert.is_true(rawequal(value, clone[key])) end
+      for key in pairs(clone) do assert.is_true(one[key] ~= nil) end
+      clone.added = true
+      assert.equal(nil, one.added)
+    end
+    local clone = typed.clone(frozen)
+    clone.b = 1
+    assert.equal('{"a":{},"b":1}', json.encode(clone))
+  end)
+end)
+
 describe("a frozen table", function()
   it("is written as it was, alone and inside of others, and compares by its content", function()
     local set = typed.frozen { b = {}, a = json.array { 1, "x" } }

@@ -190,6 +190,20 @@ describe("update and patch", function()
     refused(422, "Invalid", 'Scale.autoscaling "d" is invalid: spec.replicas: Invalid value: -5: must be greater than or equal to 0',
       "PATCH", DEPLOYMENTS .. "/d/scale", '{"spec":{"replicas":-5}}', MERGE)
   end)
+
+  it("scale only the object that is meant, and say what is wrong with the Scale's metadata", function()
+    local uid = done("POST", DEPLOYMENTS, DEPLOYMENT).metadata.uid
+    local body = '{"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"name":"%s","namespace":"hub",%s},"spec":{"replicas":1}}'
+    local broken = 'Operation cannot be fulfilled on deployments.apps "%s": StorageError: invalid object, Code: 4, Key: '
+      .. "/registry/deployments/hub/%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: no, UID in object meta: %s"
+    refused(409, "Conflict", broken:format("d", "d", uid), "PUT", DEPLOYMENTS .. "/d/scale", body:format("d", '"uid":"no"'))
+    refused(409, "Conflict", broken:format("e", "e", ""), "PUT", DEPLOYMENTS .. "/e/scale", body:format("e", '"uid":"no"'))
+    refused(409, "Conflict", 'Operation cannot be fulfilled on deployments/scale.apps "d": Precondition failed: UID in precondition: no, '
+      .. "UID in object meta: " .. uid, "PATCH", DEPLOYMENTS .. "/d/scale", '{"metadata":{"uid":"no"}}', MERGE)
+    refused(422, "Invalid", 'Scale.autoscaling "d" is invalid: metadata.finalizers[0]: Invalid value: "x": name is neither a standard '
+      .. "finalizer name nor is it fully qualified", "PUT", DEPLOYMENTS .. "/d/scale", body:format("d", '"finalizers":["x"]'))
+    assert.equal(2, done("GET", DEPLOYMENTS .. "/d").spec.replicas)
+  end)
 end)
 
 describe("delete", function()
@@ -198,6 +212,17 @@ describe("delete", function()
     local status = done("DELETE", MAPS .. "/a")
     assert.equal("Success configmaps " .. uid, table.concat({ status.status, status.details.kind, status.details.uid }, " "))
     refused(404, "NotFound", 'configmaps "a" not found', "DELETE", MAPS .. "/a")
+  end)
+
+  it("of a Service takes its Endpoints along, as their finalizers let it", function()
+    done("POST", NS .. "/services", '{"metadata":{"name":"s"},"spec":{"ports":[{"port":80}]}}')
+    done("POST", NS .. "/endpoints", '{"metadata":{"name":"s","finalizers":["a.b/c"]}}')
+    done("POST", NS .. "/endpoints", '{"metadata":{"name":"t"}}')
+    done("DELETE", NS .. "/services/s")
+    assert.is_not_nil(done("GET", NS .. "/endpoints/s").metadata.deletionTimestamp)
+    assert.is_nil(done("GET", NS .. "/endpoints/t").metadata.deletionTimestamp)
+    done("PATCH", NS .. "/endpoints/s", '{"metadata":{"finalizers":null}}', MERGE)
+    refused(404, "NotFound", 'endpoints "s" not found', "GET", NS .. "/endpoints/s")
   end)
 
   it("waits for finalizers, takes no new ones, and ends when the last is off", function()

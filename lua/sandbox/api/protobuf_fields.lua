@@ -172,6 +172,9 @@ return {
   AccessReviewSpec = "1 resourceAttributes:ResourceAttributes,2 nonResourceAttributes:NonResourceAttributes,3 user,4 groups:[string],6 uid",
   ResourceAttributes = "1 namespace,2 verb,3 group,4 version,5 resource,6 subresource,7 name",
   NonResourceAttributes = "1 path,2 verb",
+  LocalSubjectAccessReview = "1 metadata:ObjectMeta,2 spec:AccessReviewSpec",
+  SelfSubjectRulesReview = "1 metadata:ObjectMeta,2 spec:RulesReviewSpec",
+  RulesReviewSpec = "1 namespace",
   TokenReview = "1 metadata:ObjectMeta,2 spec:TokenReviewSpec",
   TokenReviewSpec = "1 token,2 audiences:[string]",
 }

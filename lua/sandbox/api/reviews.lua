@@ -20,8 +20,19 @@ local function allowed(object)
   return object
 end
 
+local function rules(object)
+  local all = json.array { "*" }
+  if (object.spec.namespace or "") == "" then return nil, errors.bad_request("no namespace on request") end
+  object.spec = {}
+  object.status = { incomplete = false, resourceRules = json.array { { verbs = all, apiGroups = all, resources = all } },
+    nonResourceRules = json.array { { verbs = all, nonResourceURLs = all } } }
+  return object
+end
+
 local KINDS = {
   ["authorization.k8s.io/v1/selfsubjectaccessreviews"] = { kind = "SelfSubjectAccessReview", answer = allowed },
+  ["authorization.k8s.io/v1/localsubjectaccessreviews"] = { kind = "LocalSubjectAccessReview", answer = allowed },
+  ["authorization.k8s.io/v1/selfsubjectrulesreviews"] = { kind = "SelfSubjectRulesReview", answer = rules },
   ["authorization.k8s.io/v1/subjectaccessreviews"] = { kind = "SubjectAccessReview", answer = allowed },
   ["authentication.k8s.io/v1/tokenreviews"] = { kind = "TokenReview", answer = function(object)
     object.status = { authenticated = true, user = USER }
@@ -31,11 +42,15 @@ local KINDS = {
 }
 
 -- The review of a path such as /apis/authorization.k8s.io/v1/selfsubjectaccessreviews, or nil.
-function M.find(path) return KINDS[path:match("^/apis/(.+)$")] end
+function M.find(path)
+  local group, rest = path:match("^/apis/([^/]+/[^/]+)/namespaces/[^/]+/(.+)$")
+  if group then return rest == "localsubjectaccessreviews" and KINDS[group .. "/" .. rest] or nil end
+  return path:match("/localsubject") == nil and KINDS[path:match("^/apis/(.+)$")] or nil
+end
 
 -- object: the decoded body, ours. -> the review with its status | nil, failure
 function M.answer(review, object, path)
-  object.apiVersion, object.kind = path:match("^/apis/(.+)/[^/]+$"), review.kind
+  object.apiVersion, object.kind = path:match("^/apis/([^/]+/[^/]+)/"), review.kind
   object.metadata = type(object.metadata) == "table" and object.metadata or {}
   if type(object.spec) ~= "table" then object.spec = {} end
   return review.answer(object)

@@ -54,9 +54,7 @@ end
 
 -- A record with the resourceVersion of a later event.
 local function at_version(record, version)
-  local object, metadata = {}, {}
-  for name, value in pairs(record.object) do object[name] = value end
-  for name, value in pairs(record.object.metadata) do metadata[name] = value end
+  local object, metadata = typed.clone(record.object), typed.clone(record.object.metadata)
   metadata.resourceVersion = tostring(version)
   object.metadata = metadata
   return { object = object, namespace = record.namespace, name = record.name, uid = record.uid, version = version }

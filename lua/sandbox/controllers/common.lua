@@ -10,12 +10,10 @@ local NONE = {}
 -- A shallow copy of a table (or of nothing) with some fields replaced; M.ABSENT takes a field out. Arrays stay arrays.
 M.ABSENT = {}
 function M.with(source, changes)
-  local copy = {}
-  for name, value in pairs(source or NONE) do copy[name] = value end
+  local copy = typed.clone(source or NONE, 2)
   for name, value in pairs(changes) do
     if value == M.ABSENT then copy[name] = nil else copy[name] = value end
   end
-  if source and json.is_array(source) then json.array(copy) end
   return copy
 end
 local with = M.with

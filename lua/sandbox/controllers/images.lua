@@ -122,15 +122,18 @@ function M.behaviour(w, image)
   return is_reference(image) and NONE or INVALID
 end
 
--- What `kubectl logs` shows of a container: its lines and, after a crash, its termination message.
-function M.log(w, pod, container_name, previous)
-  local container, status
-  for _, one in ipairs(pod.spec.containers) do
-    if one.name == container_name then container = one end
+local function named(list, name)
+  for _, one in ipairs(list or NONE) do
+    if one.name == name then return one end
   end
-  for _, one in ipairs((pod.status or NONE).containerStatuses or NONE) do
-    if one.name == container_name then status = one end
-  end
+end
+
+-- What `kubectl logs` shows of a container: its lines and, after a crash, its termination message. -> text, the state that it is of
+-- (nil: it never ran)
+function M.log(w, pod, name, previous)
+  local of = pod.status or NONE
+  local container = named(pod.spec.containers, name) or named(pod.spec.initContainers, name)
+  local status = named(of.containerStatuses, name) or named(of.initContainerStatuses, name)
   if not container or not status then return "" end
   local state = previous and status.lastState or status.state
   if not state or not (state.running or state.terminated) then state = status.lastState end
@@ -139,7 +142,7 @@ function M.log(w, pod, container_name, previous)
   local lines = table.concat(behaviour.log or NONE, "\n")
   if lines ~= "" then lines = lines .. "\n" end
   if state.terminated and behaviour.message then lines = lines .. behaviour.message end
-  return lines
+  return lines, state
 end
 
 return M

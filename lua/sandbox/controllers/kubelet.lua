@@ -330,13 +330,18 @@ function M.images_changed(c, match)
   end
 end
 
--- What a container wrote, as `kubectl logs` shows it. options: previous (of the one before), timestamps. -> text
+-- What a container wrote, all of it when it began, as `kubectl logs` shows it. options: previous (of the one before), timestamps, since
+-- (RFC3339: nothing before). -> text, whether the container runs
 function M.log(w, pod, name, options)
-  local text = images.log(w, pod, name, options and options.previous)
-  if not (options and options.timestamps) then return text end
-  local lines, time = {}, pod.status and pod.status.startTime or w:time()
-  for line in text:gmatch("([^\n]*)\n") do lines[#lines + 1] = time:gsub("Z$", ".000000000Z ") .. line .. "\n" end
-  return table.concat(lines)
+  local text, state = images.log(w, pod, name, options.previous)
+  local ran = state and (state.running or state.terminated)
+  local time = ran and ran.startedAt or w:time()
+  local runs = state and state.running ~= nil
+  if options.since and time < options.since then text = "" end
+  if not options.timestamps then return text, runs end
+  local lines = {}
+  for line in text:gmatch("[^\n]+") do lines[#lines + 1] = time:gsub("Z$", ".000000000Z ") .. line .. "\n" end
+  return table.concat(lines), runs
 end
 
 return M

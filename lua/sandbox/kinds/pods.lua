@@ -201,7 +201,8 @@ function strategy.validate_status(new, old)
   check_restarts(errs, "status.initContainerStatuses", status.initContainerStatuses, before.initContainerStatuses,
     policy == "Always" and "OnFailure" or policy)
   for i, one in ipairs(status.podIPs or {}) do
-    if not service_checks.is_ip(one.ip or "") then checks.invalid(errs, ("status.podIPs[%d]"):format(i - 1), one.ip or "", service_checks.IP) end
+    local ip = one.ip or ""
+    if not service_checks.is_ip(ip) then checks.invalid(errs, ("status.podIPs[%d]"):format(i - 1), ip, service_checks.IP) end
   end
   return errs
 end

@@ -109,7 +109,7 @@ local function check_names(errs, path, spec)
 end
 
 -- Appends to errs, in the server's order.
-function M.check(errs, path, spec)
+local function check(errs, path, spec)
   local good_volumes = spec.volumes and volumes.check(errs, path .. ".volumes", spec.volumes) or {}
   containers.check(errs, path .. ".containers", spec.containers, good_volumes)
   if spec.initContainers then
@@ -125,6 +125,20 @@ function M.check(errs, path, spec)
     scheduling.check_spread(errs, path .. ".topologySpreadConstraints", spec.topologySpreadConstraints)
   end
   check_names(errs, path, spec)
+end
+
+-- Specifications that nothing was wrong with, by hash: one goes from a Deployment to its ReplicaSet and their pods, and is
+-- checked again with each of their updates. Bounded.
+local GOOD, good = {}, 0
+local GOOD_MOST = 1000
+
+function M.check(errs, path, spec)
+  local hash, before = digest.quick(spec), #errs
+  if GOOD[hash] then return end
+  check(errs, path, spec)
+  if #errs > before then return end
+  if good == GOOD_MOST then GOOD, good = {}, 0 end
+  GOOD[hash], good = true, good + 1
 end
 
 return M

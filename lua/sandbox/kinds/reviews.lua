@@ -5,6 +5,6 @@
 local kinds = require "sandbox.kinds.kind"
 
 -- The kind's table.
-return function(group, kind, plural)
-  return kinds.make { group = group, kind = kind, plural = plural, namespaced = false, verbs = { "create" } }
+return function(group, kind, plural, namespaced)
+  return kinds.make { group = group, kind = kind, plural = plural, namespaced = namespaced or false, verbs = { "create" } }
 end

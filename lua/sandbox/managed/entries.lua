@@ -126,9 +126,7 @@ end
 
 -- The object with these entries as its managedFields; without the field if there are none.
 function M.put(object, list)
-  local new, metadata = {}, {}
-  for key, value in next, object do new[key] = value end
-  for key, value in next, object.metadata or {} do metadata[key] = value end
+  local new, metadata = typed.clone(object, 1), typed.clone(object.metadata or {}, 1)
   metadata.managedFields = list[1] and M.sorted(list) or nil
   new.metadata = metadata
   return new

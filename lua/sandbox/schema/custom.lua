@@ -10,6 +10,7 @@ local embedded = require "sandbox.schema.embedded"
 local errors = require "sandbox.errors"
 local gotext = require "sandbox.schema.gotext"
 local meta = require "sandbox.kinds.meta"
+local settled = require "sandbox.schema.settled"
 local structural = require "sandbox.schema.structural"
 local validate = require "sandbox.schema.validate"
 
@@ -114,7 +115,9 @@ end
 -- ---- the strategy
 
 local function read(node, object)
-  local new = structural.clean(node, object, true)
+  local bare = typed.clone(object)
+  bare.metadata = nil
+  local new = structural.clean(node, bare, true)
   local metadata, why = embedded.metadata(object.metadata)
   if not metadata then return nil, why end
   new.metadata = metadata
@@ -154,6 +157,8 @@ local function strategy_of(version, node, namespaced)
   end
 
   function strategy.decode(object) return read(node, object) end
+
+  function strategy.stored(object) settled.stored(node, object) end
 
   function strategy.prepare_create(object)
     if has_status then object.status = nil end

@@ -9,6 +9,7 @@ local checks = require "sandbox.kinds.checks"
 local decode = require "sandbox.schema.decode"
 local gotext = require "sandbox.schema.gotext"
 local meta = require "sandbox.kinds.meta"
+local settled = require("sandbox.schema.settled").by
 
 local M = {}
 
@@ -44,7 +45,7 @@ end
 
 -- Calls visit(path, node, value) at every place that has a node with something to say.
 local function walk(path, node, value, visit)
-  if type(value) ~= "table" or not concerns(node) then return end
+  if type(value) ~= "table" or not concerns(node) or settled[value] == node then return end
   visit(path, node, value)
   if getmetatable(value) == array_mark then
     if node.items then

@@ -6,6 +6,8 @@
 -- validation. The order of these steps and the corners were asked of a 1.20.2 server (spec/sandbox/schema_spec.lua).
 -- https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
 
+local settled = require("sandbox.schema.settled").by
+
 local M = {}
 
 local null = json.null
@@ -62,12 +64,7 @@ function M.node(props)
   return node
 end
 
-local function copy(value)
-  if type(value) ~= "table" then return value end
-  local new = setmetatable({}, getmetatable(value))
-  for key, inner in pairs(value) do new[key] = copy(inner) end
-  return new
-end
+local copy = json.copy
 M.copy = copy
 
 local META = { apiVersion = true, kind = true, metadata = true }
@@ -97,8 +94,10 @@ local function clean_array(node, value, keep)
   return new
 end
 
--- A copy of a table, cleaned; is_resource: apiVersion, kind and metadata are kept as they stand. keep: as if preserved.
+-- A copy of a table, cleaned; is_resource: apiVersion, kind and metadata are kept as they stand. keep: as if preserved. What is known
+-- to be clean is shared.
 function clean(node, value, keep, is_resource)
+  if settled[value] == node then return value end
   keep = keep or node.preserve
   if getmetatable(value) == array_mark then return clean_array(node, value, keep) end
   local new, properties, additional = {}, node.properties, node.additional

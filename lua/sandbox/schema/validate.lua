@@ -9,6 +9,7 @@ local checks = require "sandbox.kinds.checks"
 local formats = require "sandbox.schema.formats"
 local gotext = require "sandbox.schema.gotext"
 local regexp = require "sandbox.schema.regexp"
+local settled = require("sandbox.schema.settled").by
 
 local M = {}
 
@@ -233,6 +234,7 @@ local function check_sets(errs, path, node, value, depth)
 end
 
 function validate(errs, path, node, value, depth)
+  if settled[value] == node then return end
   if depth > DEPTH_MOST then return checks.invalid(errs, path, "", "is nested too deeply") end
   local kind = type_of(value)
   check_type(errs, path, node, value, kind)

@@ -19,8 +19,7 @@ local function merge_maps(live, config, atom)
     if live[name] ~= nil then merged = merge(live[name], value, atom.fields[name] or atom.element or atoms.UNTYPED_ATOM) end
     if merged ~= live[name] then
       if not new then
-        new = {}
-        for key, was in next, live do new[key] = was end
+        new = typed.clone(live, 1)
       end
       new[name] = merged
     end

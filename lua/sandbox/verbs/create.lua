@@ -37,6 +37,7 @@ local function store(w, kind, object, options)
   if options.dry_run then return common.unstored(object) end
   local record = w:put(kind.id, object)
   local strategy = kind.strategy
+  if strategy and strategy.stored then strategy.stored(record.object) end
   if strategy and strategy.after_create then strategy.after_create(record.object, w) end
   return record
 end

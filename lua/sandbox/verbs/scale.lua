@@ -70,34 +70,43 @@ local function review_of(kind, namespace, name, old, new, options)
     options = setmetatable({ subresource = "scale" }, { __index = options }), decode = M.decode }
 end
 
+-- What is wrong with a Scale that somebody wants, or nil.
+local function trouble(kind, name, scale, record)
+  if not kind.crd then return check_plain(kind, name, scale, record) end
+  if scale.spec and scale.spec.replicas == UNSET then
+    return errors.bad_request(("the spec replicas field %q cannot be empty"):format(subresource_of(kind).path))
+  end
+end
+
+-- The Scale that `change` and the webhooks make of that of a record. -> Scale | nil, failure
+local function wanted(w, kind, namespace, name, options, record, change)
+  local before, missing = subresource_of(kind).read(record.object)
+  if missing then before.spec.replicas = UNSET end
+  local scale, failure = change(before)
+  if not scale then return nil, failure end
+  failure = common.check_name(scale.metadata or {}, namespace, name)
+  if failure then return nil, failure end
+  local review = review_of(kind, namespace, name, before, scale, options)
+  scale, failure = common.mutate(review.options, review, w)
+  if not scale then return nil, failure end
+  failure = trouble(kind, name, scale, record)
+  if failure then return nil, failure end
+  return scale
+end
+
 -- change(scale) -> the new Scale | nil, failure. Nobody becomes manager of the replicas by it: a server of 1.20 does not look.
--- -> Scale | nil, failure
+-- options.scale_uid: the uid that a PUT names. -> Scale | nil, failure
 function M.write(w, kind, namespace, name, options, change)
-  local subresource = subresource_of(kind)
+  local subresource, uid = subresource_of(kind), options.scale_uid
   options.applied = true
   function options.review(new, old) return review_of(kind, namespace, name, (subresource.read(old)), (subresource.read(new)), options) end
   local record, failure = update.put(w, kind, namespace, name, options, function(record)
-    if not record then
-      local uid = options.scale_uid
-      return nil, uid and common.broken_precondition(kind, namespace, name, "UID", uid, "", options.dry_run) or errors.not_found(kind, name)
+    if uid and uid ~= (record and record.uid) then
+      return nil, common.broken_precondition(kind, namespace, name, "UID", uid, record and record.uid or "", options.dry_run)
     end
-    if options.scale_uid and options.scale_uid ~= record.uid then
-      return nil, common.broken_precondition(kind, namespace, name, "UID", options.scale_uid, record.uid, options.dry_run)
-    end
-    local before, missing = subresource.read(record.object)
-    if missing then before.spec.replicas = UNSET end
-    local scale, refused = change(before)
+    if not record then return nil, errors.not_found(kind, name) end
+    local scale, refused = wanted(w, kind, namespace, name, options, record, change)
     if not scale then return nil, refused end
-    refused = common.check_name(scale.metadata or {}, namespace, name)
-    if refused then return nil, refused end
-    local review = review_of(kind, namespace, name, before, scale, options)
-    scale, refused = common.mutate(review.options, review, w)
-    if not scale then return nil, refused end
-    refused = not kind.crd and check_plain(kind, name, scale, record)
-    if refused then return nil, refused end
-    refused = kind.crd and (scale.spec and scale.spec.replicas) == UNSET
-      and errors.bad_request(("the spec replicas field %q cannot be empty"):format(subresource.path))
-    if refused then return nil, refused end
     local applied
     applied, refused = subresource.apply(scale, record.object, kind)
     if not applied then return nil, refused end

@@ -62,6 +62,24 @@ local function is_deleted_by(kind, new, old)
   return old.metadata.deletionGracePeriodSeconds == 0
 end
 
+-- Whether an object says what the stored one says. What is the same outside of metadata it shares with it from now on: then
+-- nobody compares it again, or writes its text.
+local function is_same(new, old)
+  local same = true
+  for name, value in next, new do
+    local was = old[name]
+    if value ~= was then
+      if type(value) == "table" and name ~= "metadata" and json.equal(value, was) then
+        new[name] = was
+      else
+        same = same and name == "metadata" and json.equal(value, was)
+      end
+    end
+  end
+  for name in next, old do same = same and new[name] ~= nil end
+  return same
+end
+
 local function store(w, kind, record, new, options)
   if is_deleted_by(kind, new, record.object) then
     if not options.dry_run then remove.gone(w, kind, record) end
@@ -70,9 +88,11 @@ local function store(w, kind, record, new, options)
   if kind.crd then new.apiVersion = record.object.apiVersion end -- versions differ in nothing else
   -- A server keeps what an apply brought and the schema does not know, shows it to nobody, and loses it at the next write: that one
   -- counts as a change (record.unclean).
-  if json.equal(new, record.object) and not record.unclean then return record end
+  if is_same(new, record.object) and not record.unclean then return record end
   if options.dry_run then return common.unstored(new) end
-  return w:put(kind.id, new)
+  local stored = w:put(kind.id, new)
+  if kind.strategy and kind.strategy.stored then kind.strategy.stored(stored.object) end
+  return stored
 end
 
 -- One attempt. -> record | nil, failure, again; created

@@ -7,7 +7,7 @@ M.__index = M
 
 -- prefix: what the names of this sequence begin with on this side ("s12-").
 function M.new(prefix)
-  return setmetatable({ prefix = prefix, pattern = prefix:gsub("%-", "%%-"), labels = {}, counts = {}, generated = {} }, M)
+  return setmetatable({ prefix = prefix, pattern = prefix:gsub("%-", "%%-"), labels = {}, counts = {}, generated = {}, owner = "" }, M)
 end
 
 local function label(self, class, value)
@@ -61,7 +61,7 @@ function M:text(text)
       text = text:gsub('(resourceVersion\\?":\\?")(%d+)', function(w, v) return w .. label(self, "version", v) end)
     end
     if text:find(":3%d%d%d%d/") then text = text:gsub(":(3%d%d%d%d)/", function(n) return ":" .. label(self, "node port", n) .. "/" end) end
-    if text:find("10.96.", 1, true) then text = text:gsub("10%.96%.%d+%.%d+", function(a) return label(self, "address", a) end) end
+    if text:find("10.96.", 1, true) then text = text:gsub("10%.96%.%d+%.%d+", function(a) return label(self, "address", self.owner .. a) end) end
   end
   return text
 end
@@ -132,7 +132,7 @@ function M:value(value, key, is_list)
     return self:text(value)
   elseif kind == "number" then
     if key == "nodePort" and value >= 30000 and self.dry then return "<node port>" end -- drawn anew, and given back
-    if key == "nodePort" and value >= 30000 then return label(self, "node port", tostring(value)) end
+    if key == "nodePort" and value >= 30000 then return label(self, "node port", self.owner .. value) end
     return value
   elseif kind ~= "table" then
     return value
@@ -144,6 +144,8 @@ function M:value(value, key, is_list)
     for i, item in ipairs(value) do out[i] = self:value(item, key) end
     return out
   end
+  local uid, owner = type(value.metadata) == "table" and value.metadata.uid, self.owner
+  if type(uid) == "string" then self.owner = uid end -- addresses and ports are drawn, and drawn again when their Service is gone
   local out, keys = {}, {}
   local list = value.items ~= nil or value.rows ~= nil
   for k in pairs(value) do keys[#keys + 1] = k end
@@ -160,6 +162,7 @@ function M:value(value, key, is_list)
       out[type(k) == "string" and #k > 8 and self:text(k) or k] = self:value(v, k)
     end
   end
+  self.owner = owner
   return out
 end
 

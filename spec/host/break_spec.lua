@@ -1,0 +1,76 @@
+-- The policies broken as people break them: what moonphase check says of each, which is the file, the line and what to do.
+--
+-- Each edit is made in a copy of the folder that moonphase brings along. What only shows on live objects (a policy that
+-- would delete them) is the reload's to refuse: reload_spec.lua.
+
+local root = assert(process.run { argv = { "pwd" } }).output:gsub("\n$", "")
+
+-- Name, file, text there, what it becomes; then what is said: file and line (where the text stands, or `at` lines below), and words.
+-- nowhere: no line is to blame.
+local BREAKS = {
+  { "a comma is missing", "phases.lua", 'when = fact "rollout.complete",', 'when = fact "rollout.complete"', at = 1,
+    says = "`}` or a comma was expected" },
+  { "a value that may be nil is indexed", "facts.lua", "s.spec.endpoint ~= nil and s.spec.endpoint.accessType", "s.spec.endpoint.accessType",
+    says = "s.spec.endpoint is indexed, and may be nil here (endpoint is optional in PhDeployment): test it first" },
+  { "a field of what is seen is misspelt", "facts.lua", "s.spec.endpoint ~= nil and", "s.spec.endpont ~= nil and",
+    says = "s.spec (PhDeployment) has no field endpont; did you mean endpoint?" },
+  { "a word is misspelt", "failures.lua", "when = any_container { waiting = IMAGE_TROUBLE", "when = any_contaner { waiting = IMAGE_TROUBLE",
+    says = "the name `any_contaner` is not declared: did you mean any_container?" },
+  { "a file returns nothing", "phases.lua", "return phases {", "local all = phases {",
+    says = "the file returns nothing, so who requires it gets `true`: its last statement must be a `return`" },
+  { "a rule loops for ever", "phases.lua", "when = function(s) return s.silent end", "when = function(s) while true do end return s.silent end",
+    says = "stopped after 2000000 instructions: it loops, or does too much for one call" },
+  { "a rule takes all memory", "phases.lua", "when = function(s) return s.silent end",
+    "when = function(s) local t = {} while true do t[#t + 1] = {} end return s.silent end",
+    says = "needs more than 16384 KiB of memory" },
+  { "a phase is misspelt", "phases.lua", '{ "Deployed", from = { "", "Deploying",', '{ "Deployed", from = { "", "Deployng",',
+    says = '`from` of Deployed names "Deployng", which is no phase; did you mean Deploying?' },
+  { "a setting is of another type", "settings.yaml", "  image: 10 ", "  image: ten ",
+    says = "the setting grace.image must be a number" },
+  { "a row covers the one below it", "failures.lua", 'when = unschedulable { says = { "[Pp]ersistent[Vv]olume[Cc]laim" } }', "when = unschedulable {}", at = 2,
+    says = "the row ClusterResourcesShort can never count: VolumeNotFound in line" },
+  { "a global is written", "facts.lua", "  s.private = s.spec.endpoint", "  private = true\n  s.private = s.spec.endpoint",
+    says = "the global `private` is written: write `local` in front of its first use" },
+  { "the clock is asked", "facts.lua", "  s.private = s.spec.endpoint", "  s.at = os.time()\n  s.private = s.spec.endpoint",
+    says = "a policy has no clock and no machine: the time is seen.now" },
+  { "a word in braces is misspelt", "failures.lua", "Group not found: {spec.groupName}", "Group not found: {spec.groupNam}", at = -1,
+    says = "groupNam" },
+  { "every child is deleted", "phdeployment.lua", "decision.children, decision.prune = children, prune",
+    'decision.children, decision.prune = json.array {}, json.array { { kind = "Deployment", name = s.child_name } }',
+    nowhere = true, says = "the policies made no Deployment, or pruned it: look at `children` and `prune` of what decide returns" },
+  { "a row says what nothing reads", "failures.lua", 'message = "Group not found:', 'mesage = "Group not found:', at = -1,
+    says = "mesage" },
+}
+
+local function line_of(text, at)
+  return select(2, text:sub(1, at - 1):gsub("\n", "")) + 1
+end
+
+local function check(break_)
+  local folder = assert(fs.temporary())
+  assert(process.run({ argv = { "cp", "-r", root .. "/policies", folder .. "/mine" } }).status == 0)
+  local path = folder .. "/mine/" .. break_[2]
+  local text = assert(fs.read(path))
+  local from, to = text:find(break_[3], 1, true)
+  assert(from, break_[2] .. " has no " .. break_[3] .. " any more: this spec edits it")
+  assert(fs.write(path, text:sub(1, from - 1) .. break_[4] .. text:sub(to + 1)))
+  local result = assert(process.run { timeout = 120, argv = { process.env "MOONPHASE" or "build/moonphase", "--lua", "lua", "check",
+    folder .. "/mine", "--only", "load,lint,specs" } })
+  process.run { argv = { "rm", "-rf", folder } }
+  return result, line_of(text, from)
+end
+
+describe("moonphase check says where and what to do when", function()
+  for _, break_ in ipairs(BREAKS) do
+    it(break_[1], function()
+      local result, line = check(break_)
+      assert.equal(1, result.status, result.output .. result.errors)
+      local said
+      for found in result.output:gmatch "[^\n]+" do
+        if not said and found:find(break_.says, 1, true) then said = found end
+      end
+      assert.truthy(said, "nothing says " .. break_.says .. ":\n" .. result.output:sub(1, 3000))
+      if not break_.nowhere then assert.contains(("%s:%d: "):format(break_[2], line + (break_.at or 0)), said) end
+    end)
+  end
+end)

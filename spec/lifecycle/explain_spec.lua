@@ -1,0 +1,136 @@
+-- moonphase explain: the phase and why, from a running operator and, where none answers, computed from the cluster.
+
+local include = require "include"
+local harness = include "spec/lifecycle/harness.lua"
+
+local function explain(world, name, ...)
+  return assert(process.run { timeout = 30, argv = { process.env("MOONPHASE") or "build/moonphase", "explain", name, "-n", world.namespace, ... } })
+end
+
+local function of_operator(world, name)
+  local result = explain(world, name, "--control-socket", world.socket)
+  assert.equal(0, result.status, result.errors)
+  return result.output
+end
+
+local function with_settings(world, ...)
+  return "--settings", world.folder .. "/settings.yaml", ...
+end
+
+describe("moonphase explain, from a running operator", function()
+  it("says the phase, every row that was tried with what it looked at, and the one that decided", function()
+    harness.with({}, function(world)
+      world:deploy("m")
+      world:phase("m", "Deployed")
+      local text = of_operator(world, "m")
+      assert.matches("^m is Deployed: Deployment is deployed and available now\n", text)
+      assert.contains("     Stopped: looked at stop=false\n", text)
+      assert.contains("  => Deployed: looked at rollout.complete=true\n", text)
+      assert.contains("     GroupNotFound: looked at seen.group.state=found\n", text)
+      local stopped, failed, deployed = text:find("Stopped:", 1, true), text:find("     Failed:", 1, true), text:find("=> Deployed", 1, true)
+      assert.is_true(stopped < failed and failed < deployed)
+    end)
+  end)
+
+  it("says what it was decided on and how old that is, the last writes and their answers, and the policy", function()
+    harness.with({}, function(world)
+      world:deploy("m")
+      world:phase("m", "Deployed")
+      local text = of_operator(world, "m")
+      assert.matches("group: found, " .. world.namespace:gsub("%-", "%%-") .. "/phusers %(resourceVersion %d+%), as of [%d.]+ s ago\n", text)
+      assert.matches("instance_type: found, [^\n]+/cpu%-only %(resourceVersion %d+%), as of [%d.]+ s ago\n", text)
+      assert.matches("Deployment deploy%-m: resourceVersion %d+, generation 1, last changed by policy %x+", text)
+      assert.matches("%d+ s ago: status PhDeployment m: answered 200: phase Deployed\n", text)
+      assert.matches("%d+ s ago: apply Deployment deploy%-m: answered 201\n", text)
+      assert.matches("\npolicy %x+, generation 1\n$", text)
+    end)
+  end)
+
+  it("shows a failure's evidence, and the grace that goes on before it counts", function()
+    harness.with({ settings = { grace = { image = 4 } } }, function(world)
+      world.kubelet:image("registry.example/unheard:v1", "missing")
+      world:deploy("unheard")
+      harness.eventually("the grace is told", 20, function()
+        local text = of_operator(world, "unheard")
+        return text:find("\n   * ImagePullFailed (counts in ", 1, true), text
+      end)
+      world:phase("unheard", "Failed")
+      local text = of_operator(world, "unheard")
+      assert.matches("\n  => ImagePullFailed: container=model, detail=[^\n]*image=registry.example/unheard:v1, reason=", text)
+      assert.contains("\n  => Failed: looked at ", text)
+    end)
+  end)
+
+  it("tells a write that was refused, with the answer", function()
+    harness.with({}, function(world)
+      world.api:create { apiVersion = "v1", kind = "Service", metadata = { name = "deploy-other", namespace = world.namespace },
+        spec = { ports = json.array { { port = 80 } } } }
+      world:deploy("other")
+      world:phase("other", "Failed")
+      assert.contains("write refused: Service deploy-other: Service deploy-other exists and is not moonphase's", of_operator(world, "other"))
+    end)
+  end)
+
+  it("ends with 1 for a name that is not there", function()
+    harness.with({}, function(world)
+      world:deploy("m")
+      world:phase("m", "Deployed")
+      local result = explain(world, "nobody", "--control-socket", world.socket)
+      assert.equal(1, result.status)
+      assert.contains("there is no PhDeployment nobody in namespace " .. world.namespace, result.errors)
+    end)
+  end)
+end)
+
+describe("moonphase explain, computed from the cluster", function()
+  it("says the same where no operator answers, says that it was computed, and who wrote last", function()
+    harness.with({}, function(world)
+      world:deploy("m")
+      world:phase("m", "Deployed")
+      world:stop_operator()
+      local result = explain(world, "m", "--control-socket", world.socket)
+      assert.equal(0, result.status, result.errors)
+      assert.matches("^no operator answers on [^\n]+: computed from the cluster at [^\n]+ with the built%-in policies\nm is ", result.output)
+      local computed = explain(world, "m", "--cluster", with_settings(world))
+      assert.equal(0, computed.status, computed.errors)
+      assert.matches("^computed from the cluster at [^\n]+ with the built%-in policies\nm is Deployed: ", computed.output)
+      assert.contains("  => Deployed: looked at rollout.complete=true\n", computed.output)
+      assert.matches("group: found, [^\n]+/phusers %(resourceVersion %d+%), as of [%d.]+ s ago\n", computed.output)
+      assert.matches("Z: Deployment deploy%-m by moonphase %(Apply%)\n", computed.output)
+      assert.matches("Z: PhDeployment m by moonphase %(Update", computed.output)
+      assert.matches("\npolicy %x+, generation 1\n$", computed.output)
+    end)
+  end)
+
+  it("decides with another folder, beside what the status says", function()
+    harness.with({}, function(world)
+      world:deploy("m")
+      world:phase("m", "Deployed")
+      local folder = world.folder .. "/edited"
+      assert(fs.make_folder(folder))
+      assert(fs.make_folder(folder .. "/children"))
+      for _, asset in ipairs(moonphase.assets("policies/")) do
+        local text = moonphase.read_asset(asset):gsub("Deployment is deployed and available now", "It serves.")
+        assert(fs.write(folder .. "/" .. asset:sub(#"policies/" + 1), text))
+      end
+      local result = explain(world, "m", "--policies", folder, with_settings(world))
+      assert.equal(0, result.status, result.errors)
+      assert.contains("m is Deployed: It serves.\nits status still says Deployed: Deployment is deployed and available now\n", result.output)
+    end)
+  end)
+
+  it("is JSON for programs, and ends with 1 for a name that is not there", function()
+    harness.with({ operator = false }, function(world)
+      world:deploy("m")
+      local result = explain(world, "m", with_settings(world, "-o", "json"))
+      assert.equal(0, result.status, result.errors)
+      local answer = assert(json.decode(result.output))
+      assert.equal("Deploying", answer.decision.status.phase)
+      assert.equal("found", answer.inputs[1].state)
+      assert.truthy(answer.computed)
+      local nobody = explain(world, "nobody", "--cluster")
+      assert.equal(1, nobody.status)
+      assert.contains("there is no PhDeployment nobody", nobody.errors)
+    end)
+  end)
+end)
