@@ -42,6 +42,9 @@ local function new_metrics()
   return {
     total = metrics.counter("controller_runtime_reconcile_total", "Reconciles by their result", { "controller", "result" }),
     errors = metrics.counter("controller_runtime_reconcile_errors_total", "Reconciles that failed", by),
+    terminal = metrics.counter("controller_runtime_terminal_reconcile_errors_total", "Reconciles that are given up: none ever is", by),
+    panics = metrics.counter("controller_runtime_reconcile_panics_total", "Decisions of the policy that ended with an error", by),
+    timeouts = metrics.counter("controller_runtime_reconcile_timeouts_total", "Decisions of the policy that were stopped", by),
     time = metrics.histogram("controller_runtime_reconcile_time_seconds", "How long a reconcile takes", by),
     active = metrics.gauge("controller_runtime_active_workers", "Workers that are busy", by),
     workers = metrics.gauge("controller_runtime_max_concurrent_reconciles", "Workers", by),
@@ -50,6 +53,13 @@ local function new_metrics()
       { 0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5 }),
     writes = metrics.counter("moonphase_writes_total", "Writes sent to the API server, by kind", { "kind" }),
   }
+end
+
+-- What may never happen is there from the start, so that a panel shows 0 and not "no data".
+local function begin_at_zero(m, name)
+  for _, family in ipairs { m.errors, m.terminal, m.panics, m.timeouts } do family:add(0, name) end
+  for _, result in ipairs { "success", "error", "requeue", "requeue_after" } do m.total:add(0, name, result) end
+  for _, outcome in ipairs { "error", "memory", "budget", "clock", "value", "state" } do m.policy_errors:add(0, outcome) end
 end
 
 -- What changes children: the policies, the settings that they were given, and moonphase itself.
@@ -80,7 +90,7 @@ function M.new(options)
     kind = declaration.kind, label = declaration.label, namespaces = options.namespaces,
     catalog_namespace = options.catalog_namespace, problems = {}, last_error = {}, remembered = {},
     replacements = replacement_budget(), metrics = new_metrics(), workers = options.workers or WORKERS,
-    queue = work.queue { name = declaration.kind.resource }, name = declaration.kind.resource:lower(),
+    queue = work.queue { name = declaration.kind.kind:lower() }, name = declaration.kind.kind:lower(), -- as controller-runtime calls them
     busy = 0, stopping = false, changed_at = {}, resync = options.resync_seconds or RESYNC_SECONDS,
     leader = options.leader or leader.alone(), crowded = {}, on_decided = function() end,
   }, M)
@@ -88,8 +98,7 @@ function M.new(options)
   if options.events ~= false and not options.dry_run then
     self.events = events.new { cluster = options.cluster, kind = self.kind, count = function() self.metrics.writes:add(1, "Event") end }
   end
-  self.metrics.errors:add(0, self.name)
-  for _, result in ipairs { "success", "error", "requeue", "requeue_after" } do self.metrics.total:add(0, self.name, result) end
+  begin_at_zero(self.metrics, self.name)
   return self
 end
 

@@ -167,6 +167,8 @@ local function decide(world, key, handle, status_only)
   local decision, failure = world.guard:decide(seen)
   if decision then return decision end
   world.metrics.policy_errors:add(1, failure.outcome)
+  local stopped = failure.outcome == "budget" or failure.outcome == "clock"
+  world.metrics[stopped and "timeouts" or "panics"]:add(1, world.name)
   local policy = world.guard
   if world.trial then world.trial:erred(key, failure) end
   if world.guard ~= policy then return nil, "the policy failed and was taken back" end

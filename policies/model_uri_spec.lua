@@ -73,7 +73,7 @@ describe("a model URI", function()
       local spec = pod(" " .. uri .. "\n")
       local init = spec.initContainers[1]
       assert.equal(1, #spec.initContainers)
-      assert.equal("model-initializer", init.name)
+      assert.equal("model-storage-initializer", init.name)
       assert.equal("kfserving/storage-initializer:v0.4.0", init.image)
       assert.same({ uri, "/mnt/models" }, init.args)
       assert.is_nil(init.command)

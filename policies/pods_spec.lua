@@ -340,7 +340,7 @@ describe("the model's files", function()
     return function(w)
       w.object.spec.predictors[1].modelURI = "s3://key:secret@bucket/model?token=secret"
       for _, pod in ipairs(w.pods) do
-        local one = { name = "model-initializer", image = "fetch:1", ready = false, restartCount = 0, state = state }
+        local one = { name = "model-storage-initializer", image = "fetch:1", ready = false, restartCount = 0, state = state }
         for k, v in pairs(more or {}) do one[k] = v end
         pod.status.initContainerStatuses = json.array { one }
         pod.status.containerStatuses[1].state, pod.status.containerStatuses[1].ready = { waiting = { reason = "PodInitializing" } }, false

@@ -49,6 +49,7 @@ function M.new(options)
   local self = setmetatable({ http = http, server = server, endpoint = server.endpoint, on_answer = options.on_answer,
     entries = {}, count = 0, bytes = 0, asked = {}, flying = 0, free_at = 0, free = loop.event(), news = loop.event() }, M)
   self.total = metrics.counter("moonphase_input_requests_total", "Requests to HTTP sources, by what came of them", { "result" })
+  self.total:add(0, "answered")
   local timeout
   self.ttl, timeout = times(http, server)
   self.exchange = exchange.new { http = http, server = server, timeout = timeout, cluster = options.cluster, namespace = options.namespace }

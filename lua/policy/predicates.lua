@@ -118,7 +118,7 @@ local function crash_of(one, restarts)
   return last
 end
 
--- crashing { reason = "OOMKilled", container = "model", but = "model-initializer" }: a container ends again and again: it waits
+-- crashing { reason = "OOMKilled", container = "model", but = "model-storage-initializer" }: a container ends again and again: it waits
 -- in CrashLoopBackOff, or was restarted settings.crash.restarts times and is not ready. (One restart is no verdict, and
 -- between two crashes a container runs for a moment.) Evidence: container, exit_code, reason, and as detail, after ": ", the
 -- end of its termination message or log.

@@ -19,6 +19,7 @@ end
 local function event_of(refusal, words)
   if not refusal then return { type = "Normal", reason = "PolicyReloaded", message = words } end
   local place = refusal.source and ("\n%s:%s: %s"):format(refusal.file or "?", refusal.line or "?", refusal.source) or ""
+  if refusal.path then place = place .. "\nnil was: " .. refusal.path end
   return { type = "Warning", reason = refusal.step == "trial" and "PolicyTakenBack" or "PolicyRefused",
     message = (refusal.step .. ": " .. refusal.text):sub(1, STEP_MOST) .. place }
 end

@@ -13,7 +13,7 @@
 ---@field imagePrefix string Registry that is put before every image name that does not hold it yet (air-gapped clusters): registry.local/
 ---@field ingress SettingsIngress
 ---@field model SettingsModel
----@field modelUri SettingsModelUri Where the files of models come from (a predictor's modelURI). The init container model-initializer puts them into /mnt/models.
+---@field modelUri SettingsModelUri Where the files of models come from (a predictor's modelURI). The init container model-storage-initializer puts them into /mnt/models.
 ---@field onGroupLost string When a group is gone or not enabled any more: keep (the model runs on, phase Failed), or stop (scaled to 0).
 ---@field primehubUrl string Scheme and host that people reach PrimeHub at. status.endpoint is made of it.
 ---@field probes SettingsProbes Of both containers. 30 s and then 90 times 10 s are what a large model may take to load.

@@ -10,7 +10,7 @@ local model_uri = require "children.model_uri"
 
 local M = {}
 
-M.NAME = "model-initializer"
+M.NAME = "model-storage-initializer"
 local CREDENTIALS = "/mnt/credentials"
 
 local function credentials_of(s)

@@ -128,7 +128,7 @@ end
 
 local function deploy(namespace, count)
   for i = 1, count do api:create(manifest(namespace, i)) end
-  api_words.eventually("all are Deployed", 120, function()
+  api_words.eventually("all are Deployed", 600, function()
     local deployed = 0
     for _, object in ipairs(api:list("PhDeployment", namespace)) do
       if (object.status or {}).phase == "Deployed" then deployed = deployed + 1 end
@@ -299,7 +299,7 @@ local function many_reloads()
   at_most("reloads_refused", refused, "", 0)
   at_most("reloads_keys_dropped", dropped, "", 0)
   at_most("reloads_keys_done_twice", twice, "", 0)
-  at_most("reloads_errors_of_reconciles", operator:metric 'controller_runtime_reconcile_errors_total{controller="phdeployments"}', "", 0)
+  at_most("reloads_errors_of_reconciles", operator:metric 'controller_runtime_reconcile_errors_total{controller="phdeployment"}', "", 0)
   at_most("reloads_memory_grown", (operator:memory() - memory) / 1024, "MB", 0.5)
   at_most("reloads_longest_turn_processor", turns.longest_cpu_us / 1000, "ms", 10)
   at_most("reloads_reviews_failed", state.wrong, "", 0)

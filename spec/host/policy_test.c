@@ -624,7 +624,8 @@ TEST(the_watchdog_ends_a_process_that_hangs_in_a_call_and_no_process_that_stood_
 static struct policy *load_for_specs(const char *source, bool coverage, bool reversed)
 {
 	struct policy_file f = {.name = "p.lua", .source = source, .len = strlen(source)};
-	struct policy_options o = {.name = "test", .files = &f, .file_count = 1, .coverage = coverage, .reversed = reversed};
+	struct policy_options o = {.name = "test", .files = &f, .file_count = 1, .coverage = coverage, .reversed = reversed,
+		.instructions_max = 100000}; /* a small budget: the wall clock must not come first */
 	open_host();
 	struct policy *p = policy_new(&o, &error);
 	if (p == NULL)

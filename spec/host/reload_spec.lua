@@ -3,6 +3,7 @@
 local controller = require "controller"
 local fake = require("include") "spec/host/fake_cluster.lua"
 local reload = require "reload"
+local trial = require "reload.trial"
 
 local ROOT = "/apis/example.org/v1/namespaces/hub/models/"
 local SERVICES = "/api/v1/namespaces/hub/services/"
@@ -157,6 +158,19 @@ describe("an edit of the policies", function()
     assert.contains("models to restart", words)
   end)
 
+  spec("back to a text that passed a while ago waits neither for lint nor for specs", { hooks = { lint = function()
+    write("looked", (fs.read(folder .. "/looked") or "") .. "x")
+    return {}
+  end } }, function()
+    write("x_spec.lua", "it('holds', function() assert.equal(1, 1) end)")
+    local two = edited('said = "one"', 'said = "two"')
+    for _, source in ipairs { two, PLAIN, two, PLAIN } do assert.is_nil(save(source)) end
+    assert.equal("xx", (fs.read(folder .. "/looked")))
+    assert.contains("specs: as before", reloader.words)
+    settled()
+    assert.equal("one", status_of "m1".said)
+  end)
+
   spec("that changes nothing restarts nobody and writes nothing", { models = 2 }, function()
     play()
     settled()
@@ -212,7 +226,8 @@ local BROKEN = {
     { step = "decisions", object = "hub/m1", file = "phdeployment.lua", line = 8, source = "local oops = o.spec.missing.port",
       path = "o.spec.missing" } },
   { "an answer that is none", HEAD .. "function M.decide() return { children = 5 } end return M", { step = "decisions", text = "children is no array" } },
-  { "something kept between calls", "local count = 0\n" .. edited("local o =", "count = count + 1\n  local o ="), { step = "decisions", text = "keep nothing" } },
+  { "something kept between calls", "local count = 0\n" .. edited("local o =", "count = count + 1\n  local o ="),
+    { step = "decisions", text = "keep nothing" } },
   { "another label", edited('label = "model"', 'label = "other"'), { step = "load", text = "start moonphase again" } },
   { "a deletion that nobody allowed", edited("prune = {}", 'prune = { { kind = "Service", name = "s-" .. name } }'),
     { step = "decisions", text = "it would delete 2 objects (Service hub/s-m1, Service hub/s-m2)" } },
@@ -283,6 +298,16 @@ describe("an edit is refused, and the policies before it go on:", function()
     assert.equal(7, refusal.line)
   end)
 
+  spec("what does not load, in lint's words where lint has some for that line", { hooks = { lint = function(files)
+    return files["phdeployment.lua"]:find "oops" and { { file = "phdeployment.lua", line = 1, check = "syntax", severity = "error",
+      text = "a comma was expected", source = "return { oops" } } or {}
+  end } }, function()
+    local refusal = save("return { oops oops }")
+    assert.equal("load", refusal.step)
+    assert.contains("a comma was expected", refusal.text)
+    assert.equal("return { oops", refusal.source)
+  end)
+
   spec("what check finds within its time", { hooks = { check = function(_, _, seconds)
     assert.equal(0.5, seconds)
     return nil, { text = "a story" }
@@ -316,7 +341,7 @@ it("a refusal, and an edit that is live, are Events on the pod that moonphase ru
   cluster = fake.new()
   cluster:put("/api/v1/namespaces/hub/pods/moonphase-0", { apiVersion = "v1", kind = "Pod", metadata = { name = "moonphase-0", uid = "pod-uid" } })
   local tell = require("reload.announce").new(cluster, "hub", "moonphase-0", function() end)
-  tell({ step = "load", text = "phases.lua:3: no", file = "phases.lua", line = 3, source = "oops" })
+  tell({ step = "load", text = "phases.lua:3: no", file = "phases.lua", line = 3, source = "oops.x.y()", path = "oops.x" })
   tell(nil, "decisions: 3 objects")
   local function event(reason)
     for _, request in ipairs(cluster:writes()) do
@@ -327,7 +352,7 @@ it("a refusal, and an edit that is live, are Events on the pod that moonphase ru
   assert.equal("pod-uid", refused.involvedObject.uid)
   assert.equal("Pod", refused.involvedObject.kind)
   assert.equal("Warning", refused.type)
-  assert.equal("load: phases.lua:3: no\nphases.lua:3: oops", refused.message)
+  assert.equal("load: phases.lua:3: no\nphases.lua:3: oops.x.y()\nnil was: oops.x", refused.message)
   assert.equal("decisions: 3 objects", eventually("the reload is told", function() return event "PolicyReloaded" end).message)
 end)
 
@@ -372,6 +397,16 @@ describe("after the swap the policies go back to the last good ones by themselve
     assert.contains("too high", reloader.refused.text)
     assert.is_nil(running.trial)
     assert.is_nil(save(PLAIN), "and the next save is tried as ever")
+  end)
+
+  spec("at errors on 1 % of the objects, where that is more", { models = 4 }, function()
+    local went
+    local many = setmetatable({ objects = { keys = function() return table.pack(("x"):rep(310):byte(1, -1)) end } }, { __index = running })
+    local on_trial = trial.new(many, running, { deletions = 0, back = function(refusal) went = refusal end })
+    for i = 1, 3 do on_trial:erred("hub/m" .. i, { outcome = "error", text = "odd" }) end
+    assert.is_nil(went, "three errors are less than one in a hundred")
+    on_trial:erred("hub/m4", { outcome = "error", text = "odd" })
+    assert.contains("errors on 4 objects, the last on hub/m4: odd", went.text)
   end)
 
   spec("never reading the folder", { models = 1 }, function()

@@ -55,6 +55,14 @@ describe("the annotation files", function()
     generation:close()
   end)
 
+  it("describe every word of specs", function()
+    local text = assert(fs.read "lua/types/spec.lua")
+    for name in pairs(getmetatable(require("policy.spec").assert).__index) do
+      assert.matches("assert%." .. name .. "[%s,(]", text)
+    end
+    for _, name in ipairs { "describe", "it", "before_each" } do assert.contains("function " .. name .. "(", text) end
+  end)
+
   it("list what is seen as lint knows it", function()
     local text = assert(fs.read "lua/types/policy.lua"):match "@class Seen\n(.-)\n\n"
     local some = { api_version = "v1", kind = "Some", keep = "whole" }

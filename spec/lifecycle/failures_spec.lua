@@ -32,7 +32,8 @@ end
 
 -- The init container as its kubelet tells it.
 local function initializer(state, last)
-  return { name = "model-initializer", image = "registry.example/fetch:v1", imageID = "", ready = state.terminated ~= nil, restartCount = last and 1 or 0,
+  return { name = "model-storage-initializer", image = "registry.example/fetch:v1", imageID = "",
+    ready = state.terminated ~= nil, restartCount = last and 1 or 0,
     state = state, lastState = last or {} }
 end
 

@@ -109,6 +109,11 @@ describe("an edit of the policies folder", function()
       local text = verbose(world)
       assert.contains("on " .. world.namespace .. "/m, which the present policies decide", text)
       assert.contains("nil was: t.nothing", text)
+      local line = assert(fs.read(world.log)):match "[^\n]*policies refused[^\n]*"
+      for _, part in ipairs { "file=phdeployment.lua", "line=", 'source="local x = t.nothing.here"', "nil_path=t.nothing" } do
+        assert.contains(part, line)
+      end
+      assert.contains("moonphase_reload_refused 1", world:ask_operator("/metrics").body)
     end)
   end)
 
@@ -119,6 +124,28 @@ describe("an edit of the policies folder", function()
       logged(world, "mine_spec.lua: the sum is right: mine_spec.lua:1: expected 3, got 2")
       assert(fs.remove(folder .. "/mine_spec.lua"))
       harness.eventually("the refusal is over", 20, function() return not verbose(world):find("refused", 1, true) end)
+    end)
+  end)
+
+  it("leaves the lease to its holder, however many come one after the other", function()
+    local name = "reloads-" .. process.id
+    with_folder({ words = function() return { "--leader-elect", "--lease", name } end }, function(world, folder)
+      world:phase((world:deploy "m").metadata.name, "Deployed")
+      local leases = "/apis/coordination.k8s.io/v1/leases"
+      local function lease()
+        for _, one in ipairs(json.decode(world.api:ask({ path = leases }).body).items) do
+          if one.metadata.name == name then return one.spec end
+        end
+      end
+      local before = assert(lease(), "there is no lease")
+      for i = 1, 8 do
+        edit(folder, "phases.lua", i == 1 and OLD or ('"It serves %d."'):format(i - 1), ('"It serves %d."'):format(i))
+        message_is(world, "m", ("It serves %d."):format(i))
+      end
+      local after = lease()
+      assert.equal(before.holderIdentity, after.holderIdentity)
+      assert.equal(before.leaseTransitions, after.leaseTransitions)
+      assert.falsy(log_has(world, "lost the lease"))
     end)
   end)
 
