@@ -4,8 +4,8 @@
 -- what we do not say belongs to others. A forced apply would take over a stranger's object of
 -- the same name, so before its first write a child is read by name. Apply cannot remove what
 -- somebody else added, and it keeps the live order of lists: what diff.repair finds is mended by
--- one strategic merge patch. What the server refuses to change (422) is replaced if the policy
--- allows it for this child.
+-- one strategic merge patch. Several writes of a pod template are one rollout (hold.lua). What the server refuses to
+-- change (422) is replaced if the policy allows it for this child.
 --
 -- Of a kind whose cache keeps metadata only (Secrets: their contents are written, never cached) the object itself is
 -- read by name and compared, once for each resourceVersion that its watch shows: so an edit of its contents is
@@ -15,6 +15,7 @@
 -- (lua/types/policy.lua).
 
 local diff = require "diff"
+local hold = require "hold"
 local lists = require "lists"
 local informers = require "informers"
 local overwrite = require "overwrite"
@@ -211,15 +212,20 @@ local function strategic_patch(ctx, child, live, patch)
   return send(ctx, child, "application/strategic-merge-patch+json", PATCH_QUERY, patch)
 end
 
--- Removing and ordering, which apply does not do.
+-- Removing and ordering, which apply does not do; and the hold, if the child has it (hold.lua).
 local function repair(ctx, child, live)
-  return strategic_patch(ctx, child, live, diff.repair(child, live) or {})
+  local patch = diff.repair(child, live) or {}
+  if child.spec and child.spec.paused == true then
+    patch.spec = patch.spec or {}
+    patch.spec.paused = true
+  end
+  return strategic_patch(ctx, child, live, patch)
 end
 
 -- One step of mending: what `write` left of the object and what differs in it still; nil and a Problem; or nil and
--- "written" if the server would not change it in place and it was made anew.
-local function step(ctx, child, live, write)
-  local answer, failure = write(ctx, child, live)
+-- "written" if the server would not change it in place and it was made anew. sent: the child as it is written by this step.
+local function step(ctx, child, sent, live, write)
+  local answer, failure = write(ctx, sent, live)
   if answer and answer.status == 422 then
     local result, trouble = replace(ctx, child, live, answer)
     return nil, trouble or result
@@ -236,51 +242,47 @@ local function step(ctx, child, live, write)
 end
 
 -- An apply over what is there. What it cannot take away (overwrite.lua) makes the server refuse it: then the patch
--- that can, and the apply again. The first refusal is the one that is told.
+-- that can, and the apply again, both held. The first refusal is the one that is told.
 -- rehearsed: what the patch would leave is the answer, for nothing was kept of it.
 local function apply_over(ctx, child, live, rehearsed)
   local answer, failure = server_side_apply(ctx, child, live.metadata.uid)
-  local patch = answer and answer.status == 422 and overwrite(child, live)
+  if not answer or answer.status ~= 422 then return answer, failure end
+  local held = rehearsed and child or hold.held(child)
+  local patch = overwrite(held, live)
   local patched = patch and strategic_patch(ctx, child, live, patch)
   if not patched or not ok(patched) then return answer, failure end
   if rehearsed then return patched end
-  return server_side_apply(ctx, child, live.metadata.uid)
+  return server_side_apply(ctx, held, live.metadata.uid)
 end
 
--- Our patches make us a second owner of what they changed: "Update" beside "Apply", and an apply takes away only what it
--- alone owns. So what a user removes later would stay (an environment variable, a volume). The first of our entries of
--- this kind is taken out; no field changes by it. Its place may have moved meanwhile: what stands there is tested.
-local function own_once(ctx, child, live)
-  for i, entry in ipairs(live.metadata.managedFields or {}) do
-    if entry.manager == M.MANAGER and entry.operation == "Update" and not entry.subresource then
-      local path = ("/metadata/managedFields/%d"):format(i - 1)
-      return send(ctx, child, "application/json-patch+json", PATCH_QUERY, json.array {
-        { op = "test", path = path .. "/manager", value = M.MANAGER }, { op = "test", path = path .. "/operation", value = "Update" },
-        { op = "remove", path = path },
-      })
-    end
-  end
-end
-
--- Until it is so; a server that will not have it is left alone.
-local function settle_ownership(ctx, child, live)
+-- The last write, until it is taken: the object then; nil and a Problem if it is held still. Of ownership alone a server that
+-- will not have it is left alone.
+local function conclude(ctx, child, live)
+  local answer, failure
   for _ = 1, OWN_TRIES do
-    local answer = own_once(ctx, child, live)
-    if not answer then return end
-    if not ok(answer) then answer = ctx.cluster:request { path = path_of(ctx, child) } end
-    live = ok(answer) and object_in(answer)
-    if not live then return end
+    local patch = hold.last_patch(child, live, M.MANAGER)
+    if not patch then return live end
+    answer, failure = send(ctx, child, "application/json-patch+json", PATCH_QUERY, patch)
+    local now = ok(answer) and answer or ctx.cluster:request { path = path_of(ctx, child) }
+    now = ok(now) and object_in(now)
+    if not now or now.metadata.uid ~= live.metadata.uid then break end
+    live = now
   end
+  if not hold.is_held(child, live) then return live end
+  if not ok(answer) then return refused(child, answer, failure) end
+  return problem(child, 0, "StillPaused", child.kind .. " " .. child.metadata.name
+    .. " is paused still, though the server took the write that ends it: look for a webhook or a controller that pauses it")
 end
 
 -- The live object differs: mend it. Extras go first, since an entry that nobody asked for may keep the
 -- server from taking ours (a port of the same name); order comes last, on what apply left.
 local function mend(ctx, child, live, found)
   local strategic = lists.is_strategic(child.apiVersion)
+  local sent = hold.is_needed(child, found) and hold.held(child) or child
   for _, turn in ipairs { { "extras", repair }, { "values", apply_over }, { "order", repair } } do
     local what, write = turn[1], turn[2]
     if found[what] and (strategic or write == apply_over) then
-      local left, rest = step(ctx, child, live, write)
+      local left, rest = step(ctx, child, sent, live, write)
       if not left then
         if rest == "written" then return "written" end
         return nil, rest
@@ -288,8 +290,10 @@ local function mend(ctx, child, live, found)
       live, found = left, rest
     end
   end
+  local last, trouble = conclude(ctx, child, live)
+  if not last then return nil, trouble end
+  if last ~= live then found = diff.compare(child, last) end
   if #found > 0 then ctx.not_kept(child, found) end
-  settle_ownership(ctx, child, live)
   return "written"
 end
 

@@ -7,7 +7,8 @@
 -- whole (lists.lua): there an entry that nobody asked for is a difference too.
 --
 -- compare() answers with what is needed to mend, not with text: `values` (apply mends them),
--- `extras` (apply cannot remove what others own), `order` (apply keeps the live order).
+-- `extras` (apply cannot remove what others own), `order` (apply keeps the live order), `disorders` (the order is right,
+-- but apply will append what is missing, and then it is not).
 
 local lists = require "lists"
 
@@ -87,12 +88,15 @@ end
 local function compare_keyed(found, kind, path, at, wanted, live, rule)
   local live_by, live_order = by_identity(live, rule.keys)
   local wanted_by, wanted_order = by_identity(wanted, rule.keys)
+  local missing = false
   for i, entry in ipairs(wanted) do
     local there = live_by[wanted_order[i]]
     local here = named(at, entry, rule)
     if there == nil then
       note(found, "values", here, entry, nil)
+      missing = true
     else
+      if missing and rule.ordered then found.disorders = true end
       compare_value(found, kind, path, here, entry, there)
     end
   end
@@ -156,7 +160,7 @@ function compare_value(found, kind, path, at, wanted, live)
 end
 
 -- What differs: an array of {kind="values"|"extras"|"order", path, wanted, live}, empty when nothing does, with
--- the fields values, extras, order set where there are such. Both are decoded objects.
+-- the fields values, extras, order, disorders set where there are such. Both are decoded objects.
 function M.compare(wanted, live)
   local found = {}
   for name, value in pairs(wanted) do

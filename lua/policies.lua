@@ -146,7 +146,7 @@ function M.settings(files, path)
 end
 
 -- What decides: specs are no part of a generation that runs, nor of its digest.
-local function without_specs(files)
+function M.without_specs(files)
   local kept = {}
   for name, text in pairs(files) do
     if not is_spec(name) then kept[name] = text end
@@ -156,7 +156,7 @@ end
 
 -- A generation of these files; nil and a PolicyError. background: on a worker thread, the call waits then.
 function M.generation(files, name, background)
-  return policy.load { files = without_specs(files), name = name, limits = M.LIMITS, background = background }
+  return policy.load { files = M.without_specs(files), name = name, limits = M.LIMITS, background = background }
 end
 
 -- A generation, its settings, and the files that were read (lean). nil, text.

@@ -69,6 +69,17 @@ describe("the words of others", function()
     assert.equal("a.b-1-2 (pod)", text.without_names("a.b-1-2 a+b-1-2", "a+b"), "a name is no pattern")
   end)
 
+  it("lose a pod's name also where the API server cut it short (fault 15)", function()
+    for length = 8, 63 do
+      local name = ("deploy-" .. ("long-name"):rep(7)):sub(1, length):gsub("%-$", "x")
+      for _, hash in ipairs { "7d9f8", "7d9f85c6b", "7d9f85c6bf" } do
+        local pod = (name .. "-" .. hash .. "-"):sub(1, 58) .. "x7k2p"
+        assert.equal(name .. ": pod=(pod)_hub", text.without_names(name .. ": pod=" .. pod .. "_hub", name), pod)
+        assert.equal("(pod)", text.without_names(pod, name), pod)
+      end
+    end
+  end)
+
   it("say of a scheduler's verdict the reasons, sorted", function()
     assert.equal("no nodes are available: Insufficient cpu, Insufficient memory",
       text.capacity "0/9 nodes are available: 2 Insufficient memory, 7 Insufficient cpu.")

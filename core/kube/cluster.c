@@ -45,11 +45,17 @@ static void register_metrics(struct cluster *c)
 	static const char *const by_verb[] = {"verb", "host", NULL};
 	static const char *const retries[] = {"code", "verb", "host", NULL};
 	static const double seconds[] = {.005, .025, .1, .25, .5, 1, 2, 4, 8, 15, 30, 60}; /* client-go's */
+	static const double bytes[] = {64, 256, 512, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216};
+	const size_t sizes = sizeof bytes / sizeof *bytes;
 	c->requests = metric_register(METRIC_COUNTER, "rest_client_requests_total",
 		"Requests to the API server, by status code, method and host.", by_code, NULL, 0);
 	c->durations = metric_register(METRIC_HISTOGRAM, "rest_client_request_duration_seconds",
 		"How long requests took (watches: until their headers), by verb and host.", by_verb, seconds,
 		sizeof seconds / sizeof *seconds);
+	c->sent_bytes = metric_register(METRIC_HISTOGRAM, "rest_client_request_size_bytes",
+		"Bytes of requests' bodies, by verb and host.", by_verb, bytes, sizes);
+	c->answer_bytes = metric_register(METRIC_HISTOGRAM, "rest_client_response_size_bytes",
+		"Bytes of answers' bodies that were kept (of watches: refusals only), by verb and host.", by_verb, bytes, sizes);
 	c->retries = metric_register(METRIC_COUNTER, "rest_client_request_retries_total",
 		"Requests that were sent again, by the status code that caused it.", retries, NULL, 0);
 }

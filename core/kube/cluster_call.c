@@ -117,8 +117,11 @@ static void count_try(struct cluster_call *call, int status)
 	char code[12];
 	status_text(status, code);
 	metric_add(metric_with(c->requests, (const char *const[]){code, call->method, c->host}), 1);
-	metric_observe(metric_with(c->durations, (const char *const[]){call->method, c->host}),
-		(double)(clock_now_ms(c->clock) - call->started_ms) / 1000);
+	const char *const by_verb[] = {call->method, c->host};
+	metric_observe(metric_with(c->durations, by_verb), (double)(clock_now_ms(c->clock) - call->started_ms) / 1000);
+	metric_observe(metric_with(c->sent_bytes, by_verb), (double)call->body_len);
+	if (!call->is_stream || call->status != 200)
+		metric_observe(metric_with(c->answer_bytes, by_verb), (double)call->answer.len);
 }
 
 static void count_retry(struct cluster_call *call, int status)

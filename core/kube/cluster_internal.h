@@ -21,7 +21,7 @@ struct cluster {
 	struct cluster_counts counts;
 	bool (*may_write)(void *arg); /* NULL: nobody guards */
 	void *guard_arg;
-	struct metric *requests, *durations, *retries;
+	struct metric *requests, *durations, *sent_bytes, *answer_bytes, *retries;
 };
 
 #define CALL_HEADERS 4 /* accept, content type, authorization, and the NULL */

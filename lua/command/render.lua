@@ -1,6 +1,7 @@
 -- moonphase render: the children of the objects in a file, as YAML, without a cluster.
 
 local apply = require "apply"
+local at = require("inputs.request").at
 local contract = require "contract"
 local masked = require "masked"
 local options = require "options"
@@ -57,16 +58,6 @@ local function manifests(paths)
     end
   end
   return all
-end
-
--- The value at a dotted path; * is the first element ("spec.predictors.*.instanceType"), as in a cache's index.
-local function at(object, path)
-  local value = object
-  for step in path:gmatch("[^.]+") do
-    if type(value) ~= "table" then return nil end
-    value = value[step == "*" and 1 or step]
-  end
-  return value
 end
 
 local function identity(object, paths)

@@ -78,14 +78,29 @@ end
 
 local UUID = ("%x"):rep(8) .. ("%-" .. ("%x"):rep(4)):rep(3) .. "%-" .. ("%x"):rep(12)
 
+-- The API server makes a pod's name of the first 58 characters of "REPLICASET-" and five random ones
+-- (k8s.io/apiserver/pkg/storage/names): of a long name the dash, or the hash before it, is not there any more.
+local KEPT, WHOLE = 58, 63
+
+-- Where the name of a pod made from `name` ends that begins at `first` in message; nil if it is none.
+local function end_of_pod(message, first, name)
+  local dash = first + #name
+  local last = message:sub(first, dash) == name .. "-" and select(2, message:find("^%w+%-%w+", dash + 1))
+  if last then return last end
+  local whole = message:match("^[%w-]*", first)
+  local rest = #whole == WHOLE and whole ~= name and whole:sub(math.min(#name + 1, KEPT) + 1)
+  return rest and rest:find("^%w+$") and first + WHOLE - 1 or nil
+end
+
 -- `message` without names of pods made from `name` ("deploy-x": "deploy-x-7d9f8-abcde") and without UUIDs.
 function M.without_names(message, name)
   message = shortened(message):gsub(UUID, "(id)")
   local from, parts = 1, {}
-  while name and name ~= "" do
-    local first, last = message:find(name .. "-", from, true)
+  local begin = name and name ~= "" and (name .. "-"):sub(1, KEPT)
+  while begin do
+    local first, last = message:find(begin, from, true)
     if not first then break end
-    local rest = select(2, message:find("^%w+%-%w+", last + 1))
+    local rest = end_of_pod(message, first, name)
     parts[#parts + 1] = message:sub(from, first - 1) .. (rest and "(pod)" or message:sub(first, last))
     from = (rest or last) + 1
   end

@@ -5,6 +5,8 @@
 -- started a second time (moonphase look), told the files, and its answer is waited for. Where no process can be started the
 -- work is done here: slower for everybody, and no less true.
 
+local policies = require "policies"
+
 local M = {}
 
 local PROGRAM = "/proc/self/exe" -- of the new process: the same file, wherever it lies by now
@@ -26,26 +28,13 @@ local function words_of_ours()
   return own
 end
 
-local function is_spec(name)
-  local base = name:match "[^/]+$"
-  return base:match "_spec%.lua$" or base:match "^spec_" or base:match "_cases%.yaml$"
-end
-
-local function without_specs(files)
-  local kept = {}
-  for name, text in pairs(files) do
-    if not is_spec(name) then kept[name] = text end
-  end
-  return kept
-end
-
 -- (waits) What the look `what` finds, in at most `seconds` of its own if it is bounded; nil and why it could not be done.
 local function ask(what, files, settings, seconds, timeout)
   local argv = { PROGRAM }
   for _, word in ipairs(words_of_ours()) do argv[#argv + 1] = word end
   argv[#argv + 1] = "look"
   local result, why = process.run { argv = argv, timeout = timeout or SECONDS,
-    input = json.encode { what = what, files = without_specs(files), settings = settings, seconds = seconds } }
+    input = json.encode { what = what, files = policies.without_specs(files), settings = settings, seconds = seconds } }
   if not result then return nil, why end
   local answer = json.decode(result.output)
   if type(answer) ~= "table" or answer.value == nil then

@@ -20,6 +20,7 @@
 ---@field rolloutStrategy? "resource-aware"|"available" How replicas are replaced: resource-aware (an old pod goes before the new one comes; needs no more than its own resources) or available (the new one serves ...
 ---@field stop? boolean True: run nothing, keep everything. The endpoint answers again after a start.
 ---@field updateMessage? string What this change is; kept in the history.
+---@field updateTime? string When its user changed it last, as PrimeHub's console writes it.
 ---@field userId string Id of the user who made it.
 ---@field userName string Name of the user who made it.
 

@@ -89,6 +89,18 @@ local function expiry()
   return metrics.gauge("moonphase_webhook_certificate_expiry_seconds", "When the webhook's certificate ends, in seconds since 1970", {})
 end
 
+-- `read` (nil: it failed), with every call counted under the names that controller-runtime's certwatcher has.
+local function counted(read)
+  return function(self)
+    local reads = metrics.counter("certwatcher_read_certificate_total", "How often the webhook's certificate was read", {})
+    local errors = metrics.counter("certwatcher_read_certificate_errors_total", "How often it could not be read", {})
+    local pair, why = read(self)
+    reads:add(1)
+    errors:add(pair and 0 or 1)
+    return pair, why
+  end
+end
+
 -- options: {cluster, namespace, secret, names, life, settle, on_change = function()}
 function M.in_secret(options)
   local self = setmetatable({ cluster = options.cluster, namespace = options.namespace, name = options.secret, names = options.names,
@@ -110,7 +122,7 @@ local function refusal(what, answer, failure)
 end
 
 -- (waits) {data, version}; {} if there is no Secret; nil, text.
-local function read(self)
+local read = counted(function(self)
   local answer, failure = self.cluster:request { path = path_of(self) }
   if answer and answer.status == 404 then return {} end
   if not answer or answer.status ~= 200 then return refusal("read", answer or {}, failure) end
@@ -122,7 +134,7 @@ local function read(self)
     if text and text ~= "" and #text <= PEM_MAX then decoded[field] = text end
   end
   return { data = decoded, version = object.metadata.resourceVersion }
-end
+end)
 
 -- (waits) "written", "raced" (somebody was first), or nil, text.
 local function write(self, there, data)
@@ -192,7 +204,7 @@ function M.in_files(options)
 end
 
 -- The pair that the files hold now; nil and a sentence.
-function Files:read()
+Files.read = counted(function(self)
   local texts = {}
   for field, path in pairs { cert = self.cert, key = self.key, bundle = self.ca } do
     local text, why = fs.read(path)
@@ -202,7 +214,7 @@ function Files:read()
   local ok, why = certificate.check { cert = texts.cert, key = texts.key, authorities = texts.bundle }
   if not ok then return nil, ("%s and %s: %s"):format(self.cert, self.key, why) end
   return texts
-end
+end)
 
 -- A pair that cannot be shown is told, and the old one stays: step answers nil and the text.
 function Files:step()

@@ -214,6 +214,133 @@ describe("a child that differs", function()
   end)
 end)
 
+describe("a pod template that takes several writes", function()
+  local DEPLOYMENT = "/apis/apps/v1/namespaces/hub/deployments/d"
+
+  local function deployment(names, containers, paused)
+    local env = json.array {}
+    for i, name in ipairs(names) do env[i] = { name = name, value = "1" } end
+    local list = json.array { { name = "model", image = "a" .. #names, env = env } }
+    for _, name in ipairs(containers or {}) do list[#list + 1] = { name = name, image = "b" } end
+    return apply.complete({ apiVersion = "apps/v1", kind = "Deployment", metadata = { name = "d" }, spec = {
+      paused = paused, template = { spec = { containers = list } } } }, OWNER, "parent")
+  end
+
+  local stored -- how the Deployment stood after each write: what a controller could see
+  before_each(function()
+    setup "Deployment"
+    stored = {}
+    ctx.informer:of("hub/d").options.on_change = function()
+      stored[#stored + 1] = cluster.objects[DEPLOYMENT]
+    end
+  end)
+
+  -- "held": paused; the others by the names of env and containers.
+  local function story()
+    local words = {}
+    for i, object in ipairs(stored) do
+      local pod, all = object.spec.template.spec, {}
+      for _, one in ipairs(pod.containers[1].env) do all[#all + 1] = one.name end
+      for j = 2, #pod.containers do all[#all + 1] = pod.containers[j].name end
+      words[i] = object.spec.paused and "held" or table.concat(all, " ")
+    end
+    return table.concat(words, ", ")
+  end
+
+  local function from(child)
+    ensure(child)
+    stored = {}
+  end
+
+  it("is shown once: held until the last of them", function()
+    from(deployment({ "A", "B" }, { "engine" }, false))
+    assert.equal("written", ensure(deployment({ "A", "X", "B" }, {}, false)))
+    assert.equal("held, held, held, A X B", story())
+    assert.equal("PATCH strategic-merge-patch, PATCH apply-patch, PATCH strategic-merge-patch, PATCH json-patch", sent())
+    assert.equal("unchanged", ensure(deployment({ "A", "X", "B" }, {}, false)))
+  end)
+
+  it("takes no more writes than it needs: what one write can do is not held", function()
+    from(deployment({ "A", "B" }, nil, false))
+    ensure(deployment({ "A", "B", "C" }, nil, false))
+    assert.equal("PATCH apply-patch", sent())
+    ensure(deployment({ "A", "C", "B" }, nil, false))
+    assert.equal("PATCH strategic-merge-patch", sent())
+    assert.equal("A B C, A C B", story())
+  end)
+
+  it("is shown once also when the server refuses what an apply leaves behind", function()
+    from(deployment({ "A" }, nil, false))
+    cluster:fail("PATCH", DEPLOYMENT, { status = 422, reason = "Invalid", message = "may not specify more than 1 handler type" })
+    assert.equal("written", ensure(deployment({ "A", "B" }, nil, false)))
+    assert.equal("PATCH apply-patch, PATCH strategic-merge-patch, PATCH apply-patch, PATCH json-patch", sent())
+    assert.equal("A B", story():gsub("held, ", ""))
+  end)
+
+  it("is shown once, and right, wherever the operator ended", function()
+    for writes = 0, 4 do
+      setup "Deployment"
+      stored = {}
+      ctx.informer:of("hub/d").options.on_change = function() stored[#stored + 1] = cluster.objects[DEPLOYMENT] end
+      from(deployment({ "A", "B" }, { "engine" }, false))
+      local left = writes
+      cluster:fail("PATCH", DEPLOYMENT, function()
+        if left == 0 then return false end
+        left = left and left - 1
+      end, 10)
+      local result = ensure(deployment({ "A", "X", "B" }, {}, false))
+      assert.equal(writes == 4 and "written" or nil, result)
+      assert.equal(writes == 4 and "A X B" or "", (story():gsub("held,? ?", "")))
+      left = nil
+      ensure(deployment({ "A", "X", "B" }, {}, false))
+      assert.equal("A X B", (story():gsub("held, ", "")), "after " .. writes .. " writes")
+      assert.equal("unchanged", ensure(deployment({ "A", "X", "B" }, {}, false)))
+    end
+  end)
+
+  it("is not shown at all when a write in the middle is refused, and the problem says so", function()
+    from(deployment({ "A", "B" }, { "engine" }, false))
+    local writes = 0
+    cluster:fail("PATCH", DEPLOYMENT, function()
+      writes = writes + 1
+      return writes == 2 and { status = 403, reason = "Forbidden", message = "no" } or nil
+    end)
+    local result, problem = ensure(deployment({ "A", "X", "B" }, {}, false))
+    assert.is_nil(result)
+    assert.equal("Forbidden", problem.reason)
+    assert.equal("held", story())
+  end)
+
+  it("is a problem while the last write is not taken: it is tried again", function()
+    from(deployment({ "A", "B" }, nil, false))
+    local last = { status = 503, reason = "ServiceUnavailable", message = "later" }
+    cluster:fail("PATCH", DEPLOYMENT, function(options) return options.content_type:find("json-patch", 1, true) and last or nil end, 4)
+    local result, problem = ensure(deployment({ "X", "A", "B" }, nil, false))
+    assert.is_nil(result)
+    assert.equal("ServiceUnavailable", problem.reason)
+    assert.equal("written", ensure(deployment({ "X", "A", "B" }, nil, false)))
+    assert.equal("X A B", (story():gsub("held, ", "")))
+  end)
+
+  it("is a problem that names the cause when something else keeps it paused", function()
+    from(deployment({ "A", "B" }, nil, false))
+    cluster:fail("PATCH", DEPLOYMENT, function(options)
+      if not options.content_type:find("json-patch", 1, true) then return nil end
+      return { status = 200, body = json.encode(cluster.objects[DEPLOYMENT]) }
+    end, 4)
+    local result, problem = ensure(deployment({ "X", "A", "B" }, nil, false))
+    assert.is_nil(result)
+    assert.equal("StillPaused", problem.reason)
+    assert.contains("is paused still", problem.message)
+  end)
+
+  it("is not held where the policy does not say `paused: false`: nothing would end it", function()
+    from(deployment({ "A", "B" }, { "engine" }, nil))
+    ensure(deployment({ "A", "X", "B" }, {}, nil))
+    assert.is_nil(story():find("held"))
+  end)
+end)
+
 describe("a change that the server refuses (422)", function()
   local invalid = { status = 422, reason = "Invalid", message = "field is immutable" }
   before_each(function()

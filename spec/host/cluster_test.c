@@ -940,6 +940,9 @@ TEST(requests_are_counted_under_the_usual_names)
 	CHECK_CONTAINS(text.data, "rest_client_requests_total{code=\"<error>\",method=\"PATCH\",host=\"api.example:6443\"} 1\n");
 	CHECK_CONTAINS(text.data, "rest_client_request_retries_total{code=\"429\",verb=\"PATCH\",host=\"api.example:6443\"} 1\n");
 	CHECK_CONTAINS(text.data, "rest_client_request_duration_seconds_count{verb=\"PATCH\",host=\"api.example:6443\"} 2\n");
+	CHECK_CONTAINS(text.data, "rest_client_request_size_bytes_count{verb=\"PATCH\",host=\"api.example:6443\"} 2\n");
+	CHECK_CONTAINS(text.data, "rest_client_response_size_bytes_sum{verb=\"GET\",host=\"api.example:6443\"} 2\n");
+	CHECK_CONTAINS(text.data, "rest_client_response_size_bytes_count{verb=\"PATCH\",host=\"api.example:6443\"} 2\n");
 	buffer_deinit(&text);
 	close_cluster();
 }

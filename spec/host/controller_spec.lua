@@ -250,6 +250,26 @@ describe("a policy that fails on an object", function()
     assert.is_nil(condition("b", "PolicyError"))
   end)
 
+  local function counted(what)
+    return tonumber(metrics.text():match("controller_runtime_reconcile_" .. what .. '_total{controller="%w+"} (%d+)') or 0)
+  end
+
+  spec("is counted, as a panic where it errs", function()
+    local panics, timeouts = counted "panics", counted "timeouts"
+    model("a", 13)
+    start(BROKEN)
+    eventually("the panic is counted", function() return counted "panics" > panics end)
+    assert.equal(timeouts, counted "timeouts")
+  end)
+
+  spec("is counted, as a timeout where it had to be stopped", function()
+    local panics, timeouts = counted "panics", counted "timeouts"
+    model("a", 13)
+    start((BROKEN:gsub("error%b()", "while true do end")))
+    eventually("the timeout is counted", function() return counted "timeouts" > timeouts end)
+    assert.equal(panics, counted "panics")
+  end)
+
   spec("keeps the conditions that are there, and is told once", function()
     model "a"
     start(BROKEN)

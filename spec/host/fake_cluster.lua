@@ -305,6 +305,20 @@ local function merge_patch(target, patch)
 end
 M.merge_patch = merge_patch
 
+-- As much of RFC 6902 as moonphase says: test, add and remove of members of maps. nil: a test failed.
+local function json_patch(target, patch)
+  for _, one in ipairs(patch) do
+    local at, name = target, nil
+    for step in one.path:gmatch("[^/]+") do
+      if name then at = at[name] end
+      name = step
+    end
+    if one.op == "test" and not json.equal(at[name], one.value) then return nil end
+    if one.op == "add" then at[name] = one.value elseif one.op == "remove" then at[name] = nil end
+  end
+  return target
+end
+
 -- ---------------------------------------------------------------- requests
 
 local function answer(status, object, reason, message)
@@ -324,6 +338,9 @@ local function patched(self, options, path, body)
     object = live and apply_onto(body.kind, "", copy(live), body) or copy(body)
   elseif options.content_type == "application/strategic-merge-patch+json" then
     object = merge_strategic(live.kind, "", copy(live), body)
+  elseif options.content_type == "application/json-patch+json" then
+    object = json_patch(copy(live), body)
+    if not object then return answer(422, nil, "Invalid", "testing value failed") end
   else
     object = merge_patch(copy(live), body)
     object.metadata = copy(live.metadata)

@@ -172,6 +172,131 @@ describe("order of env", function()
   end)
 end)
 
+describe("one edit is one rollout: a single new ReplicaSet", function()
+  local function replica_sets(world)
+    local ours = 0
+    for _, set in ipairs(world.api:list("ReplicaSet", world.namespace)) do
+      local owner = set.metadata.ownerReferences and set.metadata.ownerReferences[1]
+      if owner and owner.name == "deploy-m" then ours = ours + 1 end
+    end
+    return ours
+  end
+
+  -- `change` edits the spec of a model that is Deployed; the Deployment when it is Deployed again.
+  local function edited(world, start, change)
+    world:deploy("m", start)
+    world:phase("m", "Deployed", 30)
+    local before = replica_sets(world)
+    local spec = world:get("m").spec
+    change(spec, spec.predictors[1])
+    world:edit("m", { spec = spec })
+    world:phase("m", "Deployed", 30)
+    assert.equal(1, replica_sets(world) - before, "new ReplicaSets")
+    local deployment = world:child("Deployment", "m")
+    assert.falsy(deployment.spec.paused)
+    for _, entry in ipairs(deployment.metadata.managedFields) do
+      if entry.manager == "moonphase" then assert.equal("Apply", entry.operation, "whose the fields are") end
+    end
+    return deployment
+  end
+
+  local function names(list)
+    local all = {}
+    for i, one in ipairs(list or {}) do all[i] = one.name end
+    return table.concat(all, " ")
+  end
+
+  local function env(...)
+    local list = json.array {}
+    for i, name in ipairs { ... } do list[i] = { name = name, value = "v" } end
+    return list
+  end
+
+  it("also when a variable comes in between, one goes, and one is another", function()
+    harness.with({}, function(world)
+      local deployment = edited(world, function(object) object.spec.env = env("A", "B", "C") end, function(spec)
+        spec.env = env("B", "X", "A")
+        spec.env[3].value = "w"
+      end)
+      local list = deployment.spec.template.spec.containers[1].env
+      assert.contains("B X A", names(list))
+      assert.falsy(names(list):find("C", #names(list) - 6, true), "C is gone: " .. names(list))
+      assert.equal("w", list[#list].value)
+    end)
+  end)
+
+  it("also when the engine's container goes", function()
+    harness.with({}, function(world)
+      local deployment = edited(world, nil, function(_, predictor) predictor.engine = "none" end)
+      assert.equal("model", names(deployment.spec.template.spec.containers))
+    end)
+  end)
+
+  it("also when it comes back, with another order of env", function()
+    harness.with({}, function(world)
+      local deployment = edited(world, function(object)
+        object.spec.predictors[1].engine, object.spec.env = "none", env("A", "B")
+      end, function(spec, predictor)
+        predictor.engine, spec.env = nil, env("B", "A")
+      end)
+      assert.equal(2, #deployment.spec.template.spec.containers)
+      assert.contains("B A", names(deployment.spec.template.spec.containers[1].env))
+    end)
+  end)
+
+  it("also when a model URI comes first, with what fetches it, and when it goes", function()
+    harness.with({}, function(world)
+      local deployment = edited(world, function(object) object.spec.env = env("A", "B") end, function(_, predictor)
+        predictor.modelURI = "gs://bucket/model"
+      end)
+      local pod = deployment.spec.template.spec
+      assert.equal(1, #pod.initContainers)
+      assert.contains("PREDICTIVE_UNIT_PARAMETERS A B", names(pod.containers[1].env))
+      local before = replica_sets(world)
+      -- (with another image: a template that was there before would get its old ReplicaSet back)
+      world:predictor("m", { modelURI = json.null, modelImage = "registry.example/m:v2" })
+      world:phase("m", "Deployed", 30)
+      assert.equal(1, replica_sets(world) - before, "new ReplicaSets when it went")
+      pod = world:child("Deployment", "m").spec.template.spec
+      assert.equal("", names(pod.initContainers))
+      assert.equal("podinfo", names(pod.volumes))
+    end)
+  end)
+
+  it("also when the server refuses what an apply leaves behind: a probe of another type", function()
+    harness.with({}, function(world)
+      local deployment = edited(world, nil, function(_, predictor) predictor.readiness = "/health/ping" end)
+      local probe = deployment.spec.template.spec.containers[1].readinessProbe
+      assert.equal("/health/ping", probe.httpGet.path)
+      assert.is_nil(probe.tcpSocket)
+    end)
+  end)
+
+  it("also when the operator ended before the last write: the Deployment was held, and its model ran on", function()
+    harness.with({}, function(world)
+      world:deploy("m", function(object) object.spec.env = env("A", "B") end)
+      world:phase("m", "Deployed", 30)
+      world:stop_operator()
+      local before = replica_sets(world)
+      -- as it stands after the first write: a variable is appended where it does not belong, held
+      world.api:patch("Deployment", world.namespace, "deploy-m", "strategic", { spec = { paused = true,
+        template = { spec = { containers = { { name = "model", env = { { name = "X", value = "v" } } } } } } } })
+      world:edit("m", { spec = { env = env("A", "X", "B") } })
+      harness.eventually("the Deployment's controller has seen it", 10, function()
+        local d = world:child("Deployment", "m")
+        return d.status.observedGeneration == d.metadata.generation
+      end)
+      assert.equal(before, replica_sets(world))
+      assert.equal(1, world:child("Deployment", "m").status.availableReplicas, "it runs on")
+      world:start_operator()
+      world:phase("m", "Deployed", 30)
+      local deployment = mended(world, "Deployment", "it is not held any more", function(d) return not d.spec.paused end)
+      assert.contains("A X B", names(deployment.spec.template.spec.containers[1].env))
+      assert.equal(1, replica_sets(world) - before, "new ReplicaSets")
+    end)
+  end)
+end)
+
 describe("at rest", function()
   it("nothing is written: a second reconcile of an unchanged object makes no write", function()
     harness.with({}, function(world)

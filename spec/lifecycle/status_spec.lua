@@ -146,6 +146,7 @@ describe("The history", function()
       local before = world:get("m").spec
       before.description = 'quotes ", \\ and </script>, \u{1F980}, a\ttab'
       before.updateMessage = "why"
+      before.updateTime = "2026-11-22T20:41:00.123Z" -- as PrimeHub's console writes it
       before.env = json.array { { name = "B", value = "" }, { name = "A", value = "007" }, { name = "C", value = "1e3" },
         { name = "D", valueFrom = { secretKeyRef = { name = "s", key = "k", optional = false } } } }
       local clients = json.array { { name = "ci", token = "geheim-4711" }, { name = "cd", token = "geheim-4712" } }
@@ -160,6 +161,7 @@ describe("The history", function()
         client.token = object.spec.endpoint.clients[i].token
       end
       assert.same(object.spec, record.spec)
+      assert.equal("2026-11-22T20:41:00.123Z", record.spec.updateTime, "it is not pruned")
       assert.equal("why", record.message)
       assert.matches("^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ$", record.time)
       assert.is_nil(text:find("geheim", 1, true))
