@@ -7,6 +7,7 @@
 local include = require "include"
 local api_words = include "spec/cluster/api.lua"
 local kubelet_words = include "spec/cluster/kubelet.lua"
+local proc = include "spec/bench/proc.lua"
 
 local COUNT = tonumber(args[1]) or 1000
 local BINARY = process.env("MOONPHASE") or "build/moonphase"
@@ -58,16 +59,11 @@ end
 
 -- Private and resident megabytes.
 function Operator:memory()
-  local text = assert(fs.read("/proc/" .. self.process.id .. "/status"))
-  return tonumber(text:match("RssAnon:%s+(%d+)")) / 1024, tonumber(text:match("VmRSS:%s+(%d+)")) / 1024
+  local private, resident = proc.memory(self.process.id)
+  return private / 1024, resident / 1024
 end
 
--- Seconds of processor time so far (100 ticks a second on Linux).
-function Operator:cpu()
-  local fields = {}
-  for field in assert(fs.read("/proc/" .. self.process.id .. "/stat")):match("%) (.*)"):gmatch("%S+") do fields[#fields + 1] = field end
-  return (tonumber(fields[12]) + tonumber(fields[13])) / 100
-end
+function Operator:cpu() return proc.cpu(self.process.id) end
 
 function Operator:stop()
   self.process:signal("TERM")

@@ -10,6 +10,7 @@
 
 local include = require "include"
 local api_words = include "spec/cluster/api.lua"
+local proc = include "spec/bench/proc.lua"
 
 local RELOADS, MODELS = tonumber(args[1]) or 300, tonumber(args[2]) or 1000
 local BINARY = process.env("MOONPHASE") or "build/moonphase"
@@ -99,16 +100,9 @@ function Operator:other_policies(before)
 end
 
 -- Kilobytes that are its own.
-function Operator:memory()
-  local children = assert(fs.read("/proc/" .. self.process.id .. "/status"))
-  return tonumber(children:match("RssAnon:%s+(%d+)"))
-end
+function Operator:memory() return (proc.memory(self.process.id)) end
 
-function Operator:cpu()
-  local fields = {}
-  for field in assert(fs.read("/proc/" .. self.process.id .. "/stat")):match("%) (.*)"):gmatch("%S+") do fields[#fields + 1] = field end
-  return (tonumber(fields[12]) + tonumber(fields[13])) / 100
-end
+function Operator:cpu() return proc.cpu(self.process.id) end
 
 function Operator:stop()
   self.process:signal "TERM"

@@ -9,6 +9,7 @@
 
 local include = require "include"
 local api_words = include "spec/cluster/api.lua"
+local proc = include "spec/bench/proc.lua"
 
 local SECONDS, RATE = tonumber(args[1]) or 8, tonumber(args[2]) or 2000
 local BINARY = process.env("MOONPHASE") or "build/moonphase"
@@ -78,15 +79,10 @@ end
 local warm = { table.unpack(argv) }
 warm[6], warm[7] = "200", "1"
 load(warm)
-local function cpu()
-  local stat = {}
-  for field in assert(fs.read("/proc/" .. operator.id .. "/stat")):match("%) (.*)"):gmatch("%S+") do stat[#stat + 1] = field end
-  return (tonumber(stat[12]) + tonumber(stat[13])) / 100
-end
 http.request { url = "http://localhost/turns/reset", unix = folder .. "/sock" }
-local cpu_before = cpu()
+local cpu_before = proc.cpu(operator.id)
 local found = load(argv)
-local spent = cpu() - cpu_before
+local spent = proc.cpu(operator.id) - cpu_before
 
 local text = http.request({ url = "http://localhost/metrics", unix = folder .. "/sock" }).body
 local function inside(le) return tonumber(text:match('controller_runtime_webhook_latency_seconds_bucket{webhook="/quota",le="' .. le .. '"} (%d+)')) or 0 end
