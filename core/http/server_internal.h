@@ -32,6 +32,9 @@ struct call {
 	bool too_large, told, replied, suspended;
 };
 
+/* server_tls_start.c: set GnuTLS up, once; before anything else of it is called. ERR_IO when it cannot be. */
+int tls_start(struct err *e);
+
 /* server_tls.c: what the server shows of itself and whom it trusts; shared by the server and the connections that began with it. */
 struct identity;
 struct identity *identity_new(const char *cert_pem, const char *key_pem, const char *client_ca_pem, struct err *e);

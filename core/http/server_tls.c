@@ -74,6 +74,8 @@ static int load_clients(struct identity *i, const char *pem, struct err *e)
 
 struct identity *identity_new(const char *cert_pem, const char *key_pem, const char *client_ca_pem, struct err *e)
 {
+	if (tls_start(e) != 0)
+		return NULL;
 	struct identity *i = xcalloc(1, sizeof *i);
 	i->references = 1;
 	if (load_pair(i, cert_pem, key_pem, e) == 0 && (client_ca_pem == NULL || load_clients(i, client_ca_pem, e) == 0))
