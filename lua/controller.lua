@@ -9,7 +9,6 @@ local ahead = require "ahead"
 local contract = require "contract"
 local diff = require "diff"
 local events = require "events"
-local explain = require "explain"
 local guard = require "guard"
 local leader = require "leader"
 local reconcile = require "reconcile"
@@ -49,7 +48,7 @@ local function new_metrics()
     active = metrics.gauge("controller_runtime_active_workers", "Workers that are busy", by),
     workers = metrics.gauge("controller_runtime_max_concurrent_reconciles", "Workers", by),
     policy_errors = metrics.counter("moonphase_policy_errors_total", "Calls of a policy that failed, by outcome", { "outcome" }),
-    to_write = metrics.histogram("moonphase_change_to_write_seconds", "From a change of an object to the first write that follows", {},
+    to_write = metrics.histogram("moonphase_change_to_write_seconds", "From a change of an object's spec to the first write that follows", {},
       { 0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5 }),
     writes = metrics.counter("moonphase_writes_total", "Writes sent to the API server, by kind", { "kind" }),
   }
@@ -215,12 +214,13 @@ function M:told_of(subjects, key, before, after, first_list)
   if subject then self:parent_changed(key, nil, subject, first_list) end
 end
 
--- A user, or our own status, changed an object.
+-- A user changed an object, or its status was written (by us, as a rule: that is no change for which somebody waits).
 function M:object_changed(key, first_list, before, after)
-  if not first_list and self.leader:is_leader() then self.changed_at[key] = loop.now() end
+  local is_new = not before or not after or before.generation ~= after.generation
+  if is_new and not first_list and self.leader:is_leader() then self.changed_at[key] = loop.now() end
   if not after then self:forget_inputs(key) end
   self:add(key, first_list)
-  if not before or not after or before.generation ~= after.generation or after.deleting then
+  if is_new or after.deleting then
     ahead.wake(self, before)
     ahead.wake(self, after)
   end
@@ -361,7 +361,7 @@ end
 -- What would be decided about a key now, and why; nil if there is no such object. Decided anew: a decision
 -- is a pure function of what is seen, so keeping a thousand of them would only cost memory.
 function M:explain(key)
-  return explain.of_controller(self, key)
+  return require("explain").of_controller(self, key) -- loaded when somebody asks
 end
 
 return M

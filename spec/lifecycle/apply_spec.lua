@@ -348,7 +348,7 @@ describe("writes that must not be", function()
       -- n's Ingress is taken from us: another object controls it now
       world.api:patch("Ingress", world.namespace, "deploy-n", "merge", { metadata = { ownerReferences = { {
         apiVersion = "primehub.io/v1alpha1", kind = "PhDeployment", name = "m", controller = true, uid = world:get("m").metadata.uid } } } })
-      assert(fs.write(world.folder .. "/settings.yaml", json.encode { catalogNamespace = world.namespace, route = "none" }))
+      world:use_settings { route = "none" }
       world:start_operator()
       harness.eventually("m's Ingress is gone", 10, function() return not world:child("Ingress", "m") end)
       assert.truthy(world:child("Service", "m"), "what is not named stays")

@@ -175,7 +175,7 @@ describe("an Ingress", function()
       world:stop_operator()
       world.api:patch("Ingress", world.namespace, "deploy-m", "merge",
         { metadata = { annotations = { [NGINX .. "configuration-snippet"] = "proxy_set_header X-Forwarded-User $remote_user;", theirs = "stays" } } })
-      assert(fs.write(world.folder .. "/settings.yaml", json.encode { catalogNamespace = world.namespace }))
+      world:use_settings()
       world:start_operator()
       harness.eventually("it says what the settings say now", 15, function()
         local ingress = world:child("Ingress", "m")
@@ -191,7 +191,7 @@ describe("an Ingress", function()
       world:deploy "m"
       world:phase("m", "Deployed")
       world:stop_operator()
-      assert(fs.write(world.folder .. "/settings.yaml", json.encode { catalogNamespace = world.namespace, route = "none" }))
+      world:use_settings { route = "none" }
       world:start_operator()
       harness.eventually("the Ingress is gone", 15, function() return not world:child("Ingress", "m") end)
       world:phase("m", "Deployed")

@@ -65,11 +65,12 @@ local function catalogue(namespace)
   }
 end
 
--- Probes without their patience for large models: the sandbox's kubelet heeds them.
-local settings_of = function(namespace, extra)
-  local settings = { catalogNamespace = namespace, probes = { initialDelaySeconds = 0, periodSeconds = 1 } }
+-- The settings of this world's operator become these, over the defaults of all worlds: probes without their patience for large models
+-- (the sandbox's kubelet heeds them).
+function World:use_settings(extra)
+  local settings = { catalogNamespace = self.namespace, probes = { initialDelaySeconds = 0, periodSeconds = 1 } }
   for k, v in pairs(extra or {}) do settings[k] = v end
-  return settings
+  assert(fs.write(self.folder .. "/settings.yaml", json.encode(settings)))
 end
 
 -- Start (or start again) the operator of this world. options: policies = folder, words = more of the command line, env,
@@ -214,7 +215,7 @@ function M.with(options, body)
     namespace = ("w%d-%d"):format(process.id, common.count) }, World)
   self.folder = base .. "/" .. self.namespace
   assert(fs.make_folder(self.folder))
-  assert(fs.write(self.folder .. "/settings.yaml", json.encode(settings_of(self.namespace, options.settings))))
+  self:use_settings(options.settings)
   self.api:create { apiVersion = "v1", kind = "Namespace", metadata = { name = self.namespace } }
   if options.catalogue ~= false then self:add_catalogue() end
   if options.operator ~= false then self:start_operator { policies = options.policies } end
