@@ -9,6 +9,8 @@
 --
 -- Verbs needed: create, get, patch of events.
 
+local bounded = require "bounded"
+
 local M = {}
 M.__index = M
 
@@ -67,16 +69,6 @@ local function may_tell(self, uid)
   if full - now > (BURST - 1) * REFILL_SECONDS then return false end
   self.budgets.put(uid, full + REFILL_SECONDS)
   return true
-end
-
--- At most so many bytes, of whole characters.
-local function bounded(text, most)
-  text = tostring(text or "")
-  if not utf8.len(text) then text = text:gsub("[\128-\255]", "?") end
-  if #text <= most then return text end
-  local at = most - 3
-  while at > 0 and text:byte(at + 1) & 0xC0 == 0x80 do at = at - 1 end
-  return text:sub(1, at) .. "..."
 end
 
 local function reason_of(event)

@@ -5,6 +5,7 @@
 -- difference through the status subresource with the resourceVersion that was read. A stale view
 -- loses that race and decides again; it never overwrites a newer status.
 
+local bounded = require "bounded"
 local diff = require "diff"
 local guard = require "guard"
 local informers = require "informers"
@@ -62,7 +63,7 @@ local WORDS_MOST = 2000
 
 -- The condition that tells of a policy's failure on `object`; nil, if it says so already.
 function M.of_failure(object, failure)
-  local message = guard.sentence(failure):sub(1, WORDS_MOST)
+  local message = bounded(guard.sentence(failure), WORDS_MOST)
   local reason = failure.outcome:gsub("^%l", string.upper)
   local present = M.condition(object, M.POLICY_ERROR)
   if present and present.status == "True" and present.reason == reason and present.message == message then return nil end

@@ -2,6 +2,7 @@
 --
 -- Outside of a cluster there is no pod to tell them on, and nothing is written. Best effort, as every Event (events.lua).
 
+local bounded = require "bounded"
 local events = require "events"
 
 local M = {}
@@ -19,9 +20,9 @@ end
 local function event_of(refusal, words)
   if not refusal then return { type = "Normal", reason = "PolicyReloaded", message = words } end
   local place = refusal.source and ("\n%s:%s: %s"):format(refusal.file or "?", refusal.line or "?", refusal.source) or ""
-  if refusal.path then place = place .. "\nnil was: " .. refusal.path end
+  if refusal.path then place = place .. "\nnil was: " .. refusal.path .. " (nothing is there: test it before it is used)" end
   return { type = "Warning", reason = refusal.step == "trial" and "PolicyTakenBack" or "PolicyRefused",
-    message = (refusal.step .. ": " .. refusal.text):sub(1, STEP_MOST) .. place }
+    message = bounded(refusal.step .. ": " .. refusal.text, STEP_MOST) .. place }
 end
 
 -- The name of the pod that this runs in; nil outside of a cluster.

@@ -118,4 +118,14 @@ describe("a condition of the host's own", function()
     assert.is_nil(status.condition({ status = status.with_condition(object { ERROR }, nil) }, "PolicyError"))
     assert.equal(0, #status.with_condition(object(), nil).conditions)
   end)
+
+  it("tells of an error once, however long its words and whatever bytes they are of", function()
+    for _, text in ipairs { ("é"):rep(1500), "a" .. ("é"):rep(1500), "ab" .. ("漢"):rep(900), "caf\xe9 " .. ("x"):rep(3000), "short" } do
+      local failure = { outcome = "error", text = text, file = "phases.lua", line = 7 }
+      local condition = status.of_failure(object {}, failure)
+      assert.truthy(#condition.message <= 2000 and utf8.len(condition.message), "a message that an API server keeps as it is")
+      local kept = json.decode(json.encode(object { condition }))
+      assert.equal(nil, status.of_failure(kept, failure))
+    end
+  end)
 end)
