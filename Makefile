@@ -4,7 +4,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PREFIX  ?= /usr/local
 B       := build/$(MODE)
 CFLAGS  ?= -O2 -g
-PKGS    := lua5.4 libcurl yaml-0.1 libcjson libuv libmicrohttpd gnutls libedit libcrypto liblz4
+PKGS    := lua5.4 libcurl yaml-0.1 libcjson libuv libmicrohttpd gnutls libcrypto liblz4
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wconversion
 OURS    := -std=c11 -D_GNU_SOURCE $(WARN) $(if $(CI),-Werror) -Icore -Ispec -DMOONPHASE_VERSION='"$(VERSION)"'
 ifeq ($(MODE),asan)
@@ -27,7 +27,8 @@ all: build/moonphase ## build the program
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-deps: ; @spec/deps # Debian packages, when they are missing
+deps: ## Debian packages, when they are missing
+	@spec/deps
 
 build/.deps: spec/deps
 	@spec/deps && mkdir -p build && touch $@

@@ -257,8 +257,9 @@ end
 local function read(text, name)
   local documents, why = yaml.decode(text, name)
   if not documents then
-    local number = tonumber(why:match(" line (%d+)") or 1)
-    error({ line = number, text = why
+    local number, words = require("misread").of(text, why)
+    number = number or 1
+    error({ line = number, text = words
       .. (has_path_in_braces(text, number) and ". Put a path with brackets in quotes, or on a line of its own" or "") }, 0)
   end
   local c = { outline = outline.new(text) }

@@ -146,6 +146,14 @@ function M.declaration(generation, module)
   return declaration
 end
 
+-- What the policies say of settings before they are live: a sentence that begins with the setting's path, or nil. nil, a PolicyError.
+function M.settings_trouble(generation, module, declaration, settings)
+  if declaration.check_settings ~= "function" then return nil end
+  local trouble, failure = generation:call(module, "check_settings", settings)
+  if failure then return nil, failure end
+  return type(trouble) == "string" and trouble or nil
+end
+
 -- ---------------------------------------------------------------- decisions
 
 local function manifest_trouble(child)

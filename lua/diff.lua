@@ -124,7 +124,9 @@ end
 local function compare_map(found, kind, path, at, wanted, live)
   for name, value in pairs(wanted) do
     local there = live[name]
-    if value ~= there then compare_value(found, kind, join(path, name), join(at, name), value, there) end -- most are equal
+    if value ~= there and not (type(there) == "table" and json.equal(value, there)) then -- most are equal
+      compare_value(found, kind, join(path, name), join(at, name), value, there)
+    end
   end
   for name, rule in pairs(lists.exact_lists(kind, path) or {}) do
     local there = live[name]

@@ -105,10 +105,10 @@ local function names_of(map)
 end
 
 -- (waits, in a task) files: names to texts, as a folder has them. settings: those in force; nil: those of settings.yaml. options:
--- {specs = false: specs and cases are not looked at}.
+-- {specs = false: specs and cases are not looked at; pause: a function that is called often, in place of letting others go on}.
 function M.check(files, settings, options)
   local with_specs = not options or options.specs ~= false
-  local pause = slices()
+  local pause = options and options.pause or slices()
   local found, findings, allowed = collector(files)
   local globals, trees, broken = names_of(words.globals()), {}, {}
   for _, file in ipairs(sorted_names(files)) do
@@ -127,7 +127,7 @@ function M.check(files, settings, options)
     end
     pause()
   end
-  local known = known_of.gather(files, settings, pause)
+  local known = known_of.gather(files, settings, pause, trees["phdeployment.lua"])
   local run = flow.new(trees, known, { found = found, pause = pause, broken = broken })
   run:run()
   rows.check(run.tables, trees, found, pause)

@@ -5,6 +5,8 @@ local guard = require "guard"
 
 local M = {}
 
+local SOURCE_MOST = 200 -- bytes of a line that is shown
+
 local function is_policy_file(name)
   return name:match("%.lua$") or name:match("%.yaml$")
 end
@@ -30,6 +32,12 @@ local function of_folder(dir)
   local function take(relative)
     local text, why = fs.read(dir .. "/" .. relative)
     if not text then return nil, why end
+    text = text:gsub("^\xEF\xBB\xBF", "") -- what some editors put in front of a text (a byte order mark)
+    local fine, odd = utf8.len(text)
+    if not fine then
+      local line = select(2, text:sub(1, odd):gsub("\n", "")) + 1
+      return nil, ("%s:%d: here is a letter that is not UTF-8 (byte 0x%02X): save the file as UTF-8"):format(relative, line, text:byte(odd))
+    end
     files[relative] = text
     return true
   end
@@ -78,6 +86,14 @@ M.LIMITS = { instructions = 2000000 }
 
 local SCALARS = { string = "text (quote it)", number = "a number", boolean = "true or false" }
 
+-- What a scalar must be, and what stands there instead.
+local function scalar_trouble(ours, value)
+  if value == json.null then return " has no value: it must be " .. SCALARS[type(ours)] end
+  local odd = type(value) == "string" and (", not the text %q"):format(value:sub(1, 40)) or ""
+  local unit = type(ours) == "number" and type(value) == "string" and value:match("^%d+%.?%d*%a+$") and ": it is written without a unit" or ""
+  return " must be " .. SCALARS[type(ours)] .. odd .. unit
+end
+
 -- Merge `over` into `base`, key by key: a map goes deeper, everything else replaces, by something of the same type.
 local function overlay(base, over, path, unknown, wrong)
   local out = {}
@@ -91,7 +107,7 @@ local function overlay(base, over, path, unknown, wrong)
     elseif type(base[k]) == "table" and not (type(v) == "table" and (json.is_array(v) == json.is_array(base[k]) or next(v) == nil)) then
       wrong[#wrong + 1] = at .. (json.is_array(base[k]) and " must be a list" or " must be a map of names to values")
     elseif base[k] ~= nil and SCALARS[type(base[k])] and type(v) ~= type(base[k]) then
-      wrong[#wrong + 1] = at .. " must be " .. SCALARS[type(base[k])]
+      wrong[#wrong + 1] = at .. scalar_trouble(base[k], v)
     else
       out[k] = v
     end
@@ -99,9 +115,25 @@ local function overlay(base, over, path, unknown, wrong)
   return out
 end
 
+-- nil, "FILE:LINE: ..." and the same as a PolicyError has it: {file, line, source, text}.
+local function at_line(text, file, line, words)
+  local source, number = "", 0
+  for one in (text .. "\n"):gmatch("([^\n]*)\n") do
+    number = number + 1
+    if number == line then source = one:match("^%s*(.-)%s*$"):sub(1, SOURCE_MOST) end
+  end
+  return nil, ("%s:%d: %s"):format(file, line, words), { outcome = "error", file = file, line = line, source = source, text = words }
+end
+
+local function not_yaml(text, file, why)
+  local line, words = require("misread").of(text, why)
+  if not line then return nil, why end
+  return at_line(text, file, line, words)
+end
+
 local function one_document(text, name)
   local documents, why = yaml.decode(text, name)
-  if not documents then return nil, why end
+  if not documents then return not_yaml(text, name, why) end
   if #documents > 1 then return nil, name .. " holds " .. #documents .. " documents; settings are one" end
   local settings = documents[1]
   if settings == nil or settings == json.null then settings = {} end
@@ -116,33 +148,55 @@ local function refused(text, file, before, list, after)
   table.sort(list)
   local keys = {}
   for key in list[1]:match("^%S+"):gmatch("[^.]+") do keys[#keys + 1] = key end
-  return nil, ("%s:%d: %s%s%s"):format(file, require("outline").new(text):line(keys), before, table.concat(list, ", "), after or "")
+  return at_line(text, file, require("outline").new(text):line(keys), before .. table.concat(list, ", ") .. (after or ""))
 end
 
--- settings.yaml of the folder; what moonphase's own has too is of the same type there. nil, text.
+-- settings.yaml of the folder; what moonphase's own has too is of the same type there. nil, text, and where (as of a PolicyError).
 local function of_files(files)
   local text, name = files["settings.yaml"] or "", "settings.yaml"
-  local settings, why = one_document(text, name)
-  if not settings then return nil, why end
+  local settings, why, place = one_document(text, name)
+  if not settings then return nil, why, place end
   local ours, wrong = moonphase.read_asset("policies/settings.yaml"), {}
   if ours and ours ~= text then overlay(one_document(ours, name) or {}, settings, "", nil, wrong) end
   if #wrong > 0 then return refused(text, name, "the setting ", wrong) end
   return settings
 end
 
--- settings.yaml of the folder with the administrator's file over it. nil, text.
+-- settings.yaml of the folder with the administrator's file over it. nil, text, and where it is known {file, line, source, text}.
 function M.settings(files, path)
-  local settings, why = of_files(files)
-  if not settings or not path then return settings, why end
+  local settings, why, place = of_files(files)
+  if not settings or not path then return settings, why, place end
   local text, trouble = fs.read(path)
   if not text then return nil, "--settings " .. path .. " cannot be read: " .. trouble end
-  local over, not_read = one_document(text, path)
-  if not over then return nil, not_read end
+  local over, not_read, at = one_document(text, path)
+  if not over then return nil, not_read, at end
+  if next(settings) == nil and next(over) ~= nil and files["settings.yaml"] then
+    return nil, "settings.yaml of the policies is empty: it says of each setting what it is if nobody says otherwise; take back what was there"
+  end
   local unknown, misshapen = {}, {}
   settings = overlay(settings, over, "", unknown, misshapen)
   if #unknown > 0 then return refused(text, path, "unknown setting ", unknown, "; settings.yaml of the policies lists all") end
   if #misshapen > 0 then return refused(text, path, "the setting ", misshapen) end
   return settings
+end
+
+local function value_at(settings, keys)
+  for _, key in ipairs(keys) do
+    if type(settings) ~= "table" then return nil end
+    settings = settings[key]
+  end
+  return settings
+end
+
+-- Where the setting stands that a sentence begins with ("route is ..."): a PolicyError of that sentence. path: as for M.settings.
+function M.setting_failure(files, path, sentence)
+  local keys = {}
+  for key in (sentence:match("^[%w.]+") or ""):gmatch("[^.]+") do keys[#keys + 1] = key end
+  local over = path and fs.read(path)
+  local in_over = over and value_at(one_document(over, path), keys) ~= nil
+  local text, file = in_over and over or files["settings.yaml"] or "", in_over and path or "settings.yaml"
+  local _, _, failure = at_line(text, file, require("outline").new(text):line(keys) or 1, sentence)
+  return failure
 end
 
 -- What decides: specs are no part of a generation that runs, nor of its digest.
@@ -156,7 +210,10 @@ end
 
 -- A generation of these files; nil and a PolicyError. background: on a worker thread, the call waits then.
 function M.generation(files, name, background)
-  return policy.load { files = M.without_specs(files), name = name, limits = M.LIMITS, background = background }
+  local kept = M.without_specs(files)
+  local generation, failure = policy.load { files = kept, name = name, limits = M.LIMITS, background = background }
+  if not generation then return nil, require("blame").of(kept, failure) end
+  return generation
 end
 
 -- A generation, its settings, and the files that were read (lean). nil, text.

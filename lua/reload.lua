@@ -55,8 +55,8 @@ end
 local function read(self)
   local files, why = policies.files(self.dir, true)
   if not files then return nil, { step = "read", text = why } end
-  local settings, trouble = policies.settings(files, self.settings_path)
-  if not settings then return nil, { step = "settings", text = trouble } end
+  local settings, trouble, place = policies.settings(files, self.settings_path)
+  if not settings then return nil, { step = "settings", text = trouble, failure = place } end
   local both, of_files = digests(files, settings)
   return { files = files, settings = settings, digest = both, files_digest = of_files }
 end
@@ -189,7 +189,7 @@ end
 -- (waits) What was read, tried. "again" if something else is there by now.
 local function try(self, found, cause)
   local c <close> = require("reload.candidate").new { world = self.world, files = found.files, settings = found.settings,
-    name = self.dir or "built-in policies", digest = found.digest, lint_known = passed_before(self, found.digest),
+    name = self.dir or "built-in policies", settings_path = self.settings_path, digest = found.digest, lint_known = passed_before(self, found.digest),
     specs_known = self.dir == nil or passed_before(self, found.files_digest) ~= nil, hooks = self.hooks }
   local ok, why = c:try()
   local present = read(self)

@@ -59,11 +59,11 @@ function M.with(files, names)
   return with
 end
 
--- The PolicyError with the name that its file has in the folder.
-function M.in_folder(failure)
+-- The PolicyError as it concerns who edits the folder (blame.lua), with the name that its file has there.
+function M.in_folder(failure, files)
   local told = {}
   for k, v in pairs(failure) do told[k] = type(v) == "string" and v:gsub("_spec_%.lua", "_spec.lua") or v end
-  return told
+  return require("blame").of(files, told)
 end
 
 -- ---------------------------------------------------------------- all of them, on worker threads
@@ -93,7 +93,7 @@ end
 -- (waits) Every other test, in a generation of its own with all specs.
 local function run_half(files, names, half, label, outcome)
   local function fails(what)
-    what.failure = M.in_folder(what.failure)
+    what.failure = M.in_folder(what.failure, files)
     outcome.failed[#outcome.failed + 1] = what
   end
   loop.sleep(0) -- reading the texts, and what comes after the tests, are turns of their own
@@ -134,13 +134,15 @@ local function sort_failed(failed)
 end
 
 -- (waits) Run all specs of `files`: {count=, failed={{file, test, failure (a PolicyError)}...}}. A task that is cancelled in it leaves
--- nothing behind.
-function M.run(files, label)
+-- nothing behind. other: a task that is at work meanwhile, if there is one: the last half waits for its end, for with more
+-- than two at work beside it the loop itself has no processor of its own on small machines.
+function M.run(files, label, other)
   local outcome, tasks, ended = { count = 0, failed = {} }, {}, loop.event()
   local cancelled <close> = cancelling(tasks) -- luacheck: ignore cancelled
   local left, deadline, names = HALVES, loop.now() + SECONDS, M.names(files)
   for half = 0, HALVES - 1 do
     tasks[#tasks + 1] = loop.spawn(function()
+      if other and half == HALVES - 1 then other:join() end
       local ok, why = pcall(run_half, files, names, half, label, outcome)
       if not ok then outcome.failed[#outcome.failed + 1] = { failure = { outcome = "error", text = tostring(why) } } end
       left = left - 1

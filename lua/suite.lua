@@ -75,11 +75,20 @@ local function closing(generation)
   return setmetatable({}, { __close = function() generation:close() end })
 end
 
+-- What a file of the folder does wrong as it is loaded keeps every spec file from loading: the line is shown once.
+local function words_of(run, name, failure)
+  local key = ("%s:%s:%s"):format(failure.file, failure.line, failure.text)
+  local first = run.told[key]
+  run.told[key] = first or name
+  if not first or first == name then return policies.explain_error(failure) end
+  return ("as in %s: %s"):format(first, policies.explain_error(failure):match("^[^\n]*"))
+end
+
 local function run_file(run, name)
   local function tell(ok, test, failure, seconds, decisions)
-    failure = failure and specs.in_folder(failure)
+    failure = failure and specs.in_folder(failure, run.files)
     run.tell { file = name, name = test, ok = ok, failure = failure, seconds = seconds, decisions = decisions,
-      text = failure and policies.explain_error(failure) or nil }
+      text = failure and words_of(run, name, failure) or nil }
   end
   local options, files = run.options, run.files
   local generation, failure = policy.load { files = specs.with(files, { name }), name = run.label, limits = policies.LIMITS,
@@ -111,13 +120,19 @@ end
 -- each test}. Returns {passed, failed, coverage (nil without)}.
 function M.run(files, options)
   local result = { passed = 0, failed = 0 }
-  local run = { files = files, options = options, label = options.label or "policies",
+  local run = { files = files, options = options, label = options.label or "policies", told = {},
     reached = { modules = modules_of(files), lines = {}, rows = {} } }
   function run.tell(test)
     if test.ok then result.passed = result.passed + 1 else result.failed = result.failed + 1 end
     options.tell(test)
   end
-  for _, name in ipairs(specs.names(files)) do run_file(run, name) end
+  local generation, failure = policies.generation(files, run.label)
+  if generation then
+    generation:close()
+    for _, name in ipairs(specs.names(files)) do run_file(run, name) end
+  else -- no spec would load
+    run.tell { file = failure.file or run.label, name = "loads", ok = false, failure = failure, text = policies.explain_error(failure) }
+  end
   if options.coverage then result.coverage = coverage_of(run.reached, files) end
   return result
 end

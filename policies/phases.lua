@@ -1,5 +1,5 @@
 -- The five phases: the first row whose `when` holds is the phase. It follows from what is seen, never from
--- the phase before; `from` only claims which phases may come before, and a checker to come tests it.
+-- the phase before; `from` only claims which phases may come before, and `moonphase check` tests it.
 
 return phases {
   { "Stopped", from = { "", "Stopping", "Deploying", "Deployed", "Failed" }, reason = "Stopped",

@@ -7,6 +7,7 @@
 --   children/*.lua  what should exist            conditions.lua, history.lua   what the status keeps
 --   events.lua      what is told as Kubernetes Events
 
+local checks = require "checks"
 local conditions = require "conditions"
 local deployment = require "children.deployment"
 local events = require "events"
@@ -154,4 +155,5 @@ return controller {
       namespace = "catalogNamespace", by = "spec.predictors.*.instanceType", match = { "metadata.name" } },
   },
   decide = decide,
+  check_settings = checks.settings,
 }

@@ -1,15 +1,14 @@
 /* The JSON reader: one token at a time, strictly, without allocating (see json.h).
  *
- * The problem is to be strict at the speed of a disk: a cluster's first list is tens of
- * megabytes, all of which pass here. Nearly all bytes of a Kubernetes object lie inside
- * strings, so strings are looked at eight bytes at a time, and only a byte that is not plain
- * (a quote, a backslash, a control character, the start of a longer UTF-8 sequence) is looked
- * at by itself. Everything else is a small state machine: what may come next (`state`) and,
- * as one bit per level, whether we are in an object. */
+ * The problem is to be strict at the speed of a disk: a cluster's first list is tens of megabytes, all of which pass
+ * here. Nearly all of it lies inside strings, which json_text.h runs over in large steps; only a byte that is not plain
+ * (a quote, a backslash, a control character, the start of a longer UTF-8 sequence) is looked at by itself. Everything
+ * else is a small state machine: what may come next (`state`) and, as one bit per level, whether we are in an object. */
 #include "base/json.h"
 
-#include <endian.h>
 #include <string.h>
+
+#include "base/json_text.h"
 
 enum { VALUE, FIRST_ELEMENT, FIRST_MEMBER, AFTER_VALUE, BROKEN };
 
@@ -58,136 +57,13 @@ static inline void skip_space(struct json_reader *r)
 	r->at = p;
 }
 
-/* The first byte at or behind `p` that is not plain ASCII text. In each byte of `odd` the top
- * bit says so; a borrow can make false ones, but only above a true one, and the lowest counts. */
-static inline const char *plain_run(const char *p, const char *end)
-{
-	const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
-	while (end - p >= 8) {
-		uint64_t w;
-		memcpy(&w, p, 8);
-		w = le64toh(w);
-		uint64_t quote = w ^ (ones * '"'), slash = w ^ (ones * '\\');
-		uint64_t odd = (((w - ones * 0x20) | (quote - ones) | (slash - ones)) & ~w & tops) | (w & tops);
-		if (odd != 0)
-			return p + (__builtin_ctzll(odd) >> 3);
-		p += 8;
-	}
-	while (p < end && (unsigned char)*p >= 0x20 && (unsigned char)*p < 0x80 && *p != '"' && *p != '\\')
-		p++;
-	return p;
-}
-
-static inline bool between(char c, int low, int high)
-{
-	int u = (unsigned char)c;
-	return u >= low && u <= high;
-}
-
-/* RFC 3629: the shortest form only, no surrogates, nothing above U+10FFFF. */
-size_t json_utf8_length(const char *p, const char *end)
-{
-	int first = (unsigned char)*p;
-	if (first < 0x80)
-		return 1;
-	size_t len = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-	if (first < 0xc2 || first > 0xf4 || (size_t)(end - p) < len)
-		return 0;
-	int low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-	int high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-	if (!between(p[1], low, high))
-		return 0;
-	for (size_t i = 2; i < len; i++)
-		if (!between(p[i], 0x80, 0xbf))
-			return 0;
-	return len;
-}
-
-static int hex_digit(char c)
-{
-	if (between(c, '0', '9'))
-		return c - '0';
-	c |= 0x20;
-	return between(c, 'a', 'f') ? c - 'a' + 10 : -1;
-}
-
-/* The code unit behind "\u", or -1. */
-static int code_unit(const char *p, const char *end)
-{
-	if (end - p < 6 || p[0] != '\\' || p[1] != 'u')
-		return -1;
-	int unit = 0;
-	for (int i = 2; i < 6; i++) {
-		int digit = hex_digit(p[i]);
-		if (digit < 0)
-			return -1;
-		unit = unit * 16 + digit;
-	}
-	return unit;
-}
-
-/* The escape at `p`: what it stands for, and its length (a surrogate pair is one); 0: wrong. */
-static size_t read_escape(const char *p, const char *end, unsigned *code)
-{
-	static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
-	if (end - p < 2)
-		return 0;
-	if (p[1] != 'u') {
-		const char *letter = p[1] != '\0' ? strchr(letters, p[1]) : NULL;
-		*code = letter != NULL ? (unsigned char)meanings[letter - letters] : 0;
-		return letter != NULL ? 2 : 0;
-	}
-	int unit = code_unit(p, end);
-	*code = (unsigned)unit;
-	if (unit < 0xd800 || unit > 0xdfff)
-		return unit < 0 ? 0 : 6;
-	int low = unit < 0xdc00 ? code_unit(p + 6, end) : -1;
-	if (low < 0xdc00 || low > 0xdfff)
-		return 0;
-	*code = 0x10000 + (((unsigned)unit - 0xd800) << 10) + ((unsigned)low - 0xdc00);
-	return 12;
-}
-
-static size_t put_utf8(char *out, unsigned code)
-{
-	if (code < 0x80) {
-		out[0] = (char)code;
-		return 1;
-	}
-	size_t len = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-	for (size_t i = len - 1; i > 0; i--, code >>= 6)
-		out[i] = (char)(0x80 | (code & 0x3f));
-	out[0] = (char)((0xf00 >> len) | code);
-	return len;
-}
-
-size_t json_unescape(struct json_span text, char *out)
-{
-	const char *p = text.at, *end = p + text.len;
-	char *to = out;
-	while (p < end) {
-		const char *slash = memchr(p, '\\', (size_t)(end - p));
-		size_t run = (size_t)((slash != NULL ? slash : end) - p);
-		memcpy(to, p, run);
-		to += run;
-		p += run;
-		unsigned code = 0;
-		size_t len = slash != NULL ? read_escape(p, end, &code) : 0;
-		if (len == 0)
-			break;
-		to += put_utf8(to, code);
-		p += len;
-	}
-	return (size_t)(to - out);
-}
-
 /* From the opening quote to behind the closing one. */
 static inline bool read_string(struct json_reader *r)
 {
 	const char *start = r->at + 1, *p = start;
 	r->has_escapes = false;
 	for (;;) {
-		p = plain_run(p, r->end);
+		p = json_text_plain(p, r->end);
 		if (p == r->end)
 			return fail(r, p, "a string does not end"), false;
 		if (*p == '"')
@@ -196,7 +72,7 @@ static inline bool read_string(struct json_reader *r)
 		size_t len = 0;
 		const char *why = "a string holds a control character";
 		if (*p == '\\') {
-			len = read_escape(p, r->end, &code);
+			len = json_text_escape(p, r->end, &code);
 			why = "a string holds a wrong escape or half a surrogate pair";
 			r->has_escapes = true;
 		} else if ((unsigned char)*p >= 0x80) {
@@ -214,7 +90,7 @@ static inline bool read_string(struct json_reader *r)
 
 static inline const char *digits(const char *p, const char *end)
 {
-	while (p < end && between(*p, '0', '9'))
+	while (p < end && *p >= '0' && *p <= '9')
 		p++;
 	return p;
 }
@@ -358,33 +234,6 @@ enum json_token json_next(struct json_reader *r)
 	return next(r);
 }
 
-/* Behind the quote that ends a sound text, of which `p` is the first byte; `end` if there is none. */
-static inline const char *text_end(const char *p, const char *end)
-{
-	const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
-	for (;;) {
-		while (end - p >= 8) {
-			uint64_t w;
-			memcpy(&w, p, 8);
-			w = le64toh(w);
-			uint64_t quote = w ^ (ones * '"'), slash = w ^ (ones * '\\');
-			uint64_t odd = (((quote - ones) & ~quote) | ((slash - ones) & ~slash)) & tops;
-			if (odd != 0) {
-				p += __builtin_ctzll(odd) >> 3;
-				break;
-			}
-			p += 8;
-		}
-		while (p < end && *p != '"' && *p != '\\')
-			p++;
-		if (end - p < 2)
-			return end;
-		if (*p == '"')
-			return p + 1;
-		p += 2;
-	}
-}
-
 /* Leave the level that was just opened, in bytes that are known to be sound. */
 static bool leave_known(struct json_reader *r)
 {
@@ -392,7 +241,7 @@ static bool leave_known(struct json_reader *r)
 	for (int depth = 1; p < end; p++) {
 		int c = (unsigned char)*p;
 		if (c == '"') {
-			p = text_end(p + 1, end) - 1;
+			p = json_text_end(p + 1, end) - 1;
 		} else if ((c | 0x20) == '{') { /* [ and { differ in this bit, as ] and } do */
 			depth++;
 		} else if ((c | 0x20) == '}' && --depth == 0) {

@@ -46,29 +46,12 @@ static void list_remove(struct http_exchange *x)
 	c->active--;
 }
 
-static CURL *take_easy(struct http_client *c)
-{
-	return c->easy_count != 0 ? c->easy_pool[--c->easy_count] : curl_easy_init();
-}
-
-/* A reset handle keeps what is dear (its memory) and forgets what is secret (its options). */
-static void give_easy(struct http_client *c, CURL *easy)
-{
-	if (easy == NULL)
-		return;
-	curl_easy_reset(easy);
-	if (c->easy_count < EASY_POOL_MAX && !c->closing)
-		c->easy_pool[c->easy_count++] = easy;
-	else
-		curl_easy_cleanup(easy);
-}
-
 /* Takes the exchange out of the client; curl must not have it any more. */
 static void discard(struct http_exchange *x)
 {
 	list_remove(x);
 	loop_undefer(x->client->loop, &x->fail);
-	give_easy(x->client, x->easy);
+	client_easy_give(x->client, x->easy);
 	curl_slist_free_all(x->headers);
 	curl_slist_free_all(x->connect_to);
 	free(x->url);
@@ -129,46 +112,6 @@ static size_t on_body(char *bytes, size_t one, size_t len, void *exchange)
 	if (rc != 0 && !x->cancelled)
 		x->reader_code = rc;
 	return rc != 0 || x->cancelled ? 0 : len;
-}
-
-/* ---- pools ---- */
-
-static void open_pool(struct http_client *c)
-{
-	struct client_pool *p = xcalloc(1, sizeof *p);
-	p->client = c;
-	p->multi = curl_multi_init();
-	if (p->multi == NULL) {
-		fprintf(stderr, "moonphase: out of memory for the HTTP client\n");
-		abort();
-	}
-	client_pool_watch(p);
-	curl_multi_setopt(p->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
-	p->next = c->pools;
-	c->pools = p;
-}
-
-/* curl may call our callbacks during the cleanup; `closing` makes them take part in nothing. */
-static void close_pool(struct client_pool *p)
-{
-	p->closing = true;
-	clock_disarm(loop_clock(p->client->loop), &p->timer);
-	curl_multi_cleanup(p->multi);
-	free(p);
-}
-
-static void close_old_pools(struct http_client *c)
-{
-	struct client_pool **at = &c->pools->next;
-	while (*at != NULL) {
-		struct client_pool *p = *at;
-		if (p->active != 0) {
-			at = &p->next;
-			continue;
-		}
-		*at = p->next;
-		close_pool(p);
-	}
 }
 
 static void leave_pool(struct http_exchange *x)
@@ -294,7 +237,7 @@ void client_act(struct client_pool *p, curl_socket_t fd, int events)
 	drain(p);
 	add_waiting(c);
 	c->acting = false;
-	close_old_pools(c);
+	client_pools_close_old(c);
 }
 
 /* ---- the transport ---- */
@@ -326,7 +269,7 @@ static struct http_exchange *make(struct http_client *c, const struct http_reque
 
 static int prepare(struct http_exchange *x, const struct http_request *r, struct err *e)
 {
-	x->easy = take_easy(x->client);
+	x->easy = client_easy_take(x->client);
 	if (x->easy == NULL)
 		return err_set(e, ERR_NOMEM, "no memory for an HTTP exchange");
 	curl_easy_setopt(x->easy, CURLOPT_PRIVATE, x);
@@ -390,7 +333,7 @@ struct http_client *http_client_new(struct loop *l)
 	c->transport.cancel = cancel;
 	c->share = curl_share_init();
 	curl_share_setopt(c->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
-	open_pool(c);
+	client_pool_open(c);
 	return c;
 }
 
@@ -406,10 +349,10 @@ size_t http_client_active(const struct http_client *c)
 
 void http_client_forget_connections(struct http_client *c)
 {
-	open_pool(c);
+	client_pool_open(c);
 	client_pem_forget(c);
 	if (!c->acting)
-		close_old_pools(c);
+		client_pools_close_old(c);
 }
 
 void http_client_free(struct http_client *c)
@@ -427,12 +370,7 @@ void http_client_free(struct http_client *c)
 			leave_pool(x);
 		discard(x);
 	}
-	while (c->easy_count != 0)
-		curl_easy_cleanup(c->easy_pool[--c->easy_count]);
-	for (struct client_pool *p; (p = c->pools) != NULL; ) {
-		c->pools = p->next;
-		close_pool(p);
-	}
+	client_pools_close(c);
 	client_sockets_deinit(c);
 	curl_share_cleanup(c->share);
 	client_pem_forget(c);

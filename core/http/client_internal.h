@@ -1,6 +1,7 @@
 /* What the files of the client share; nobody else includes this.
  *
  *     client.c         exchanges: start, cancel, end; the order of everything
+ *     client_pool.c    connections and handles that they share
  *     client_socket.c  curl's sockets and timer on the loop
  *     client_setup.c   a request as curl options
  *     client_pem.c     certificate files, read once for each revision
@@ -95,6 +96,13 @@ struct http_exchange {
 	struct err failure; /* of EXCHANGE_FAILED */
 	char curl_text[CURL_ERROR_SIZE];
 };
+
+/* client_pool.c */
+void client_pool_open(struct http_client *c); /* it is the current one from now on */
+void client_pools_close_old(struct http_client *c); /* those that are not current and have nothing to do */
+void client_pools_close(struct http_client *c);     /* all, and the handles */
+CURL *client_easy_take(struct http_client *c);      /* NULL: no memory */
+void client_easy_give(struct http_client *c, CURL *easy); /* NULL is none */
 
 /* client_socket.c */
 void client_pool_watch(struct client_pool *p);

@@ -128,7 +128,9 @@ void cache_revisions_recorded(struct cache *c, const char *key, int64_t generati
 /* --- as a value, for the checker (only of an unpacked cache) --- */
 /* All that it holds, as it is now; stays as it is whatever happens to the cache, and may outlive it. */
 struct cache_saved *cache_save(const struct cache *c);
-/* Hold again what it held when it was saved (a save of this cache). Nobody is told. Costs nothing if nothing happened since. */
+/* Whether it is a save of this cache: no other may be restored. */
+bool cache_has_saved(const struct cache *c, const struct cache_saved *saved);
+/* Hold again what it held when it was saved. Nobody is told. Costs nothing if nothing happened since. */
 void cache_restore(struct cache *c, const struct cache_saved *saved);
 /* Whether nothing has changed since. */
 bool cache_is_as_saved(const struct cache *c, const struct cache_saved *saved);

@@ -15,10 +15,11 @@ struct saved_history {
 };
 
 struct cache_saved {
+	const struct cache *of; /* only compared: it may be gone */
 	uint64_t stamp;
 	struct entry **base, **overlay;
 	struct saved_history *histories;
-	size_t base_count, overlay_count, history_count;
+	size_t base_count, overlay_count, history_count, index_count;
 	uint32_t list_number;
 	bool synced;
 	char position[CACHE_RESOURCE_VERSION_MAX + 1];
@@ -77,6 +78,8 @@ struct cache_saved *cache_save(const struct cache *c)
 {
 	struct cache_saved *s = xcalloc(1, sizeof *s);
 	const struct map_slot *slot;
+	s->of = c;
+	s->index_count = c->o.index_count;
 	s->stamp = c->stamp;
 	s->base = copy_table(&c->base, &s->base_count);
 	s->overlay = copy_table(&c->overlay, &s->overlay_count);
@@ -90,6 +93,11 @@ struct cache_saved *cache_save(const struct cache *c)
 	s->synced = c->synced;
 	memcpy(s->position, c->position, sizeof s->position);
 	return s;
+}
+
+bool cache_has_saved(const struct cache *c, const struct cache_saved *saved)
+{
+	return saved->of == c && saved->index_count == c->o.index_count; /* entries have room for so many links */
 }
 
 bool cache_is_as_saved(const struct cache *c, const struct cache_saved *saved)

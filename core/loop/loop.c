@@ -19,8 +19,6 @@
  * who has to close it, and is counted by loop_open_handles. */
 #include "loop/loop.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -346,48 +344,6 @@ void loop_on_signal(struct loop *l, int number, void (*handler)(void *arg, int n
 	s->handle.data = s;
 	uv_signal_start(&s->handle, on_signal, number);
 	uv_unref((uv_handle_t *)&s->handle);
-}
-
-struct work {
-	uv_work_t request;
-	struct loop *loop;
-	void (*work)(void *arg);
-	void (*done)(void *arg);
-	void *arg;
-};
-
-static void on_work(uv_work_t *request)
-{
-	struct work *w = request->data;
-	w->work(w->arg);
-}
-
-static void on_work_done(uv_work_t *request, int status)
-{
-	(void)status; /* we never cancel */
-	struct work *w = request->data;
-	w->loop->works--;
-	w->done(w->arg);
-	free(w);
-}
-
-void loop_work(struct loop *l, void (*work)(void *arg), void (*done)(void *arg), void *arg)
-{
-	if (l->is_virtual) {
-		loop_work_virtual(l, work, done, arg);
-		return;
-	}
-	struct work *w = xmalloc(sizeof *w);
-	*w = (struct work){.loop = l, .work = work, .done = done, .arg = arg};
-	w->request.data = w;
-	l->works++;
-	/* The first request starts libuv's threads, which inherit this mask: signals are for
-	 * the thread that runs the loop. */
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	uv_queue_work(&l->uv, &w->request, on_work, on_work_done);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 struct loop_turns loop_turns(const struct loop *l)

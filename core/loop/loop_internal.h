@@ -1,4 +1,4 @@
-/* What loop.c and loop_virtual.c share; nobody else includes it. */
+/* What loop.c, loop_work.c and loop_virtual.c share; nobody else includes it. */
 #ifndef MOONPHASE_LOOP_LOOP_INTERNAL_H
 #define MOONPHASE_LOOP_LOOP_INTERNAL_H
 

@@ -39,11 +39,13 @@ int bind_open_typed(lua_State *L);
 /* loop.virtual: bind_virtual.c. */
 int bind_virtual(lua_State *L);
 void bind_open_virtual(lua_State *L);
-/* cluster:watch, a method of bind_kube.c's clusters. */
+/* cluster:watch, a method of bind_kube.c's clusters; and kube.cache. Both make a cache (bind_cache.h), whose opener is called first. */
 #define CLUSTER_CLASS "moonphase.cluster"
+void bind_open_cache(lua_State *L);
 int bind_cluster_watch(lua_State *L);
-int bind_cache(lua_State *L); /* kube.cache */
 void bind_open_watch(lua_State *L);
+int bind_fed_cache(lua_State *L);
+void bind_open_fed_cache(lua_State *L);
 /* cluster:lease likewise: bind_lease.c. */
 int bind_cluster_lease(lua_State *L);
 void bind_open_lease(lua_State *L);
@@ -84,6 +86,10 @@ int64_t opt_integer(lua_State *L, int index, const char *name, int64_t otherwise
 const char **opt_list(lua_State *L, int index, const char *name, size_t *count);
 /* Push the field's function (true) or nil (false); raises for anything else. */
 bool opt_function(lua_State *L, int index, const char *name);
+/* The same as a reference in the registry; LUA_NOREF if absent. */
+int opt_reference(lua_State *L, int index, const char *name);
+/* Give a reference back and forget it; LUA_NOREF is none. */
+void bind_unref(lua_State *L, int *ref);
 
 /* Push a buffer that goes with its userdata. */
 struct buffer *bind_scratch(lua_State *L, size_t max);

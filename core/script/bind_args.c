@@ -169,6 +169,20 @@ bool opt_function(lua_State *L, int index, const char *name)
 	return type == LUA_TFUNCTION;
 }
 
+int opt_reference(lua_State *L, int index, const char *name)
+{
+	if (opt_function(L, index, name))
+		return luaL_ref(L, LUA_REGISTRYINDEX);
+	lua_pop(L, 1);
+	return LUA_NOREF;
+}
+
+void bind_unref(lua_State *L, int *ref)
+{
+	luaL_unref(L, LUA_REGISTRYINDEX, *ref);
+	*ref = LUA_NOREF;
+}
+
 const char **opt_list(lua_State *L, int index, const char *name, size_t *count)
 {
 	*count = 0;

@@ -1,4 +1,4 @@
-/* kube: clusters and calls to them. (Watches are bind_watch.c, leases bind_lease.c.) */
+/* kube: clusters and calls to them. (Caches are bind_cache.c, watches bind_watch.c, leases bind_lease.c.) */
 #include <stdlib.h>
 #include <string.h>
 
@@ -345,14 +345,16 @@ static const luaL_Reg kube_functions[] = {
 	{"open", l_open},
 	{"compare_versions", l_compare_versions},
 	{"escape", l_escape},
-	{"cache", bind_cache},
+	{"cache", bind_fed_cache},
 	{NULL, NULL},
 };
 
 int bind_open_kube(lua_State *L)
 {
 	bind_class_with_fields(L, CLUSTER_CLASS, cluster_methods, cluster_collect);
+	bind_open_cache(L);
 	bind_open_watch(L);
+	bind_open_fed_cache(L);
 	bind_open_lease(L);
 	luaL_newlib(L, kube_functions);
 	return 1;

@@ -80,12 +80,6 @@ static bool nobody(void *arg)
 	return false;
 }
 
-static void unref(struct lease_box *box, int *ref)
-{
-	luaL_unref(box->host->L, LUA_REGISTRYINDEX, *ref);
-	*ref = LUA_NOREF;
-}
-
 static void close_lease(struct host_resource *r)
 {
 	struct lease_box *box = (struct lease_box *)r;
@@ -96,18 +90,10 @@ static void close_lease(struct host_resource *r)
 	lease_free(box->lease);
 	box->lease = NULL;
 	waiters_wake(&box->released);
-	unref(box, &box->on_started);
-	unref(box, &box->on_lost);
-	unref(box, &box->on_observed);
-	unref(box, &box->anchor); /* last: it holds the box */
-}
-
-static int ref_function(lua_State *L, const char *name)
-{
-	if (opt_function(L, 2, name))
-		return luaL_ref(L, LUA_REGISTRYINDEX);
-	lua_pop(L, 1);
-	return LUA_NOREF;
+	bind_unref(box->host->L, &box->on_started);
+	bind_unref(box->host->L, &box->on_lost);
+	bind_unref(box->host->L, &box->on_observed);
+	bind_unref(box->host->L, &box->anchor); /* last: it holds the box */
 }
 
 static struct lease_box *new_box(lua_State *L, struct cluster *cluster)
@@ -141,19 +127,19 @@ int bind_cluster_lease(lua_State *L)
 	struct lease_box *box = new_box(L, o.cluster);
 	int at = lua_gettop(L);
 	o.seed = host_random(box->host->realm);
-	box->on_started = ref_function(L, "on_started");
-	box->on_lost = ref_function(L, "on_lost");
-	box->on_observed = ref_function(L, "on_observed");
+	box->on_started = opt_reference(L, 2, "on_started");
+	box->on_lost = opt_reference(L, 2, "on_lost");
+	box->on_observed = opt_reference(L, 2, "on_observed");
 	lua_settop(L, at);
 	lua_pushvalue(L, at);
 	box->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
 	o.arg = box;
 	box->lease = lease_start(&o, &e);
 	if (!box->lease) {
-		unref(box, &box->on_started);
-		unref(box, &box->on_lost);
-		unref(box, &box->on_observed);
-		unref(box, &box->anchor);
+		bind_unref(box->host->L, &box->on_started);
+		bind_unref(box->host->L, &box->on_lost);
+		bind_unref(box->host->L, &box->on_observed);
+		bind_unref(box->host->L, &box->anchor);
 		return bind_fail(L, &e);
 	}
 	cluster_guard(box->cluster, may_write, box->lease);

@@ -6,6 +6,16 @@
 
 #define CHUNK_SIZE (16u << 10)
 
+/* Under AddressSanitizer every piece is malloc's, so that a wrong use of it is seen. */
+#ifndef __has_feature
+#define __has_feature(name) 0
+#endif
+#if defined __SANITIZE_ADDRESS__ || __has_feature(address_sanitizer)
+#define SMALL ((size_t)0)
+#else
+#define SMALL ((size_t)BLOCKS_SMALL)
+#endif
+
 static size_t class_of(size_t size)
 {
 	return (size - 1) / BLOCKS_STEP;
@@ -29,7 +39,7 @@ static void *cut(struct blocks *b, size_t size)
 
 static void *take(struct blocks *b, size_t size)
 {
-	if (size > BLOCKS_SMALL)
+	if (size > SMALL)
 		return malloc(size);
 	void **list = &b->free[class_of(size)], *piece = *list;
 	if (piece == NULL)
@@ -40,7 +50,7 @@ static void *take(struct blocks *b, size_t size)
 
 static void drop(struct blocks *b, void *piece, size_t size)
 {
-	if (size > BLOCKS_SMALL) {
+	if (size > SMALL) {
 		free(piece);
 		return;
 	}
@@ -57,9 +67,9 @@ void *blocks_resize(struct blocks *b, void *old, size_t old_size, size_t size)
 		drop(b, old, old_size);
 		return NULL;
 	}
-	if (old_size > BLOCKS_SMALL && size > BLOCKS_SMALL)
+	if (old_size > SMALL && size > SMALL)
 		return realloc(old, size);
-	if (old_size <= BLOCKS_SMALL && size <= BLOCKS_SMALL && class_of(old_size) == class_of(size))
+	if (old_size <= SMALL && size <= SMALL && class_of(old_size) == class_of(size))
 		return old;
 	void *made = take(b, size);
 	if (made == NULL)

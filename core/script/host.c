@@ -48,16 +48,6 @@ static void *allocate(void *ud, void *at, size_t old, size_t size)
 	return xrealloc(at, size);
 }
 
-/* Under AddressSanitizer every piece is malloc's, so that a wrong use of it is seen. */
-static bool may_keep(void)
-{
-#ifdef __SANITIZE_ADDRESS__
-	return false;
-#else
-	return true;
-#endif
-}
-
 /* --- globals --- */
 
 static int strict_read(lua_State *L)
@@ -157,7 +147,7 @@ struct host *host_new(struct loop *l, const struct host_options *o)
 	h->assets = o->assets;
 	h->asset_count = o->asset_count;
 	h->assets_in_file = o->assets_in_file;
-	h->keeps_memory = o->keeps_memory && may_keep();
+	h->keeps_memory = o->keeps_memory;
 	host_rest_begin(h);
 	h->L = lua_newstate(allocate, h);
 	memcpy(lua_getextraspace(h->L), &h, sizeof h);

@@ -23,6 +23,31 @@ void host_realm_end(struct host_realm *r)
 	memory_net_free(r);
 }
 
+/* --- what they opened --- */
+
+void host_resource_add(struct host *h, struct host_resource *r, void (*close)(struct host_resource *r))
+{
+	struct host_resource **list = &h->realm->resources;
+	r->close = close;
+	r->next = *list;
+	r->link = list;
+	if (r->next)
+		r->next->link = &r->next;
+	*list = r;
+}
+
+void host_resource_remove(struct host_resource *r)
+{
+	if (!r->link)
+		return;
+	*r->link = r->next;
+	if (r->next)
+		r->next->link = r->link;
+	r->link = NULL;
+}
+
+/* --- chance, and the machine --- */
+
 /* splitmix64 */
 uint64_t host_random(struct host_realm *r)
 {

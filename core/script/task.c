@@ -171,9 +171,10 @@ static void resume(struct host_task *t)
 	}
 	lua_pop(t->co, results);
 	if (!t->wait) {
+		lua_pushliteral(h->L, "a task may not yield by itself: it waits in calls such as loop.sleep");
 		lua_resetthread(t->co);
 		lua_settop(t->co, 0);
-		lua_pushliteral(t->co, "a task may not yield by itself: it waits in calls such as loop.sleep");
+		lua_xmove(h->L, t->co, 1); /* collects nothing: who hears of the end may know things that only the stack held */
 		end(t, true);
 	} else if (t->cancel_asked) {
 		host_task_cancel(t);
@@ -329,29 +330,6 @@ bool host_protect(struct host *h, lua_CFunction body, void *data, const char *wh
 	}
 	lua_settop(L, top);
 	return good;
-}
-
-/* --- resources --- */
-
-void host_resource_add(struct host *h, struct host_resource *r, void (*close)(struct host_resource *r))
-{
-	struct host_resource **list = &h->realm->resources;
-	r->close = close;
-	r->next = *list;
-	r->link = list;
-	if (r->next)
-		r->next->link = &r->next;
-	*list = r;
-}
-
-void host_resource_remove(struct host_resource *r)
-{
-	if (!r->link)
-		return;
-	*r->link = r->next;
-	if (r->next)
-		r->next->link = r->link;
-	r->link = NULL;
 }
 
 /* --- what Lua sees --- */

@@ -158,7 +158,7 @@ struct waiter *waiters_take(struct waiters *list);
  * is logged as `what`, with a traceback. Whether there was none. */
 bool host_protect(struct host *h, lua_CFunction body, void *data, const char *what);
 
-/* --- what must be closed --- */
+/* --- what must be closed (realm.c) --- */
 struct host_resource {
 	struct host_resource *next, **link;
 	void (*close)(struct host_resource *r); /* once; removes itself */

@@ -4,6 +4,7 @@
 -- there is something to look at. Every reachable state of a small world is the last of them (lua/check/walk.lua): it says `complete` and
 -- how many states that are, or how far it came.
 
+local candidate = require "reload.candidate"
 local contract = require "contract"
 local lint = require "lint"
 local machine = require "check.machine"
@@ -46,23 +47,36 @@ end
 -- Of the folder, or of the administrator's file: one finding. (What is no Lua is lint's to tell, in better words.)
 local function refuse(run, text, failure)
   failure = failure or {}
-  local source = failure.file and run.files[failure.file]
-  if source and failure.file:match("%.lua$") and not parser.parse(source) then return false, "the policies cannot be used" end
+  local source = run.lints and failure.file and run.files[failure.file]
+  if source and failure.file:match("%.lua$") and (not parser.parse(source) or failure.text:find("^there is no file ")) then
+    return false, "the policies cannot be used"
+  end
   run.findings[#run.findings + 1] = { severity = "error", check = "load", file = failure.file, line = failure.line,
     source = failure.source, text = text }
   return false, "the policies cannot be used"
 end
 
+-- A sentence about the settings, and where: what the policies themselves know to be wrong with them.
+local function settings_trouble(run, generation, declaration)
+  local odd, failure = contract.settings_trouble(generation, "phdeployment", declaration, run.settings)
+  if failure then return failure.text, failure end
+  if not odd then odd = select(2, candidate.rules(run.settings)) end
+  if odd then return odd, policies.setting_failure(run.files, run.settings_path, odd) end
+end
+
 local function load(run)
-  local settings, why = policies.settings(run.files, run.settings_path)
-  if not settings then return refuse(run, why) end
+  local settings, why, place = policies.settings(run.files, run.settings_path)
+  if not settings then return refuse(run, place and place.text or why, place) end
   run.settings = settings
   local generation, failure = policies.generation(run.files, run.label)
   if not generation then return refuse(run, failure.text, failure) end
   run.loads = true
   local declaration, trouble = contract.declaration(generation, "phdeployment")
+  local odd, broken
+  if declaration then odd, broken = settings_trouble(run, generation, declaration) end
   generation:close()
   if not declaration then return refuse(run, trouble) end
+  if odd then return refuse(run, odd, broken) end
   run.is_usable = true
   return true, plural(run.count, "file")
 end
@@ -83,14 +97,25 @@ end
 
 local function specs(run)
   if not run.loads then return nil, "not run: the policies do not load" end
+  local told = {} -- one mistake fails many tests: it is shown with the first, and counted
   local result = suite.run(run.files, { label = run.label, coverage = true, decisions = true, tell = function(test)
     run.tests[#run.tests + 1] = test
     if test.ok then return end
     local failure = test.failure or {}
-    run.findings[#run.findings + 1] = { severity = "error", check = "specs", file = failure.file ~= "" and failure.file or test.file,
-      line = failure.line,
-      source = failure.source, text = ("%s: %s: %s"):format(test.file, test.name, failure.text or test.text) }
+    local finding = { severity = "error", check = "specs", file = failure.file ~= "" and failure.file or test.file, line = failure.line,
+      source = failure.source, text = ("%s: %s: %s"):format(test.file, test.name, failure.text or test.text), others = 0 }
+    local key = ("%s:%s:%s"):format(finding.file, finding.line, failure.text or test.text)
+    local first = told[key]
+    if first then
+      first.others = first.others + 1
+    else
+      told[key], run.findings[#run.findings + 1] = finding, finding
+    end
   end })
+  for _, finding in pairs(told) do
+    if finding.others > 0 then finding.text = ("%s (and %d more like it)"):format(finding.text, finding.others) end
+    finding.others = nil
+  end
   run.coverage = result.coverage
   for _, row in ipairs(run.coverage.unreached) do
     run.findings[#run.findings + 1] = { severity = "warning", check = "coverage", file = row.file, line = row.line,
@@ -227,8 +252,9 @@ return options.main(function(words)
   if not files then options.fail(1, why) end
   local run = { files = files, count = count_of(files), label = o[1] or "policies", folder = o[1], settings_path = o.settings,
     walk = walk_options(o), findings = {}, tests = {}, steps = {} }
-  local ok = true
-  for _, step in ipairs(chosen(o.only)) do
+  local ok, steps = true, chosen(o.only)
+  for _, step in ipairs(steps) do run.lints = run.lints or step[1] == "lint" end
+  for _, step in ipairs(steps) do
     local fine, text = step[2](run)
     ok = ok and fine ~= false
     run.steps[#run.steps + 1] = { name = step[1], ok = fine, text = text }

@@ -145,6 +145,7 @@ local function print_decision(name, answer)
   local now = answer.status or {}
   if now.phase ~= status.phase or now.message ~= status.message then
     io.write(("its status still says %s: %s\n"):format(now.phase or "nothing", now.message or ""))
+    if answer.without_settings then io.write("(decided without the operator's own settings: --settings FILE names them)\n") end
   end
   local trace = answer.decision.trace or {}
   local phase, failure = winners(trace, status)
@@ -208,6 +209,7 @@ local function compute(o, name, namespace, why)
   if not answer then options.fail(1, "there is no PhDeployment " .. name .. " in namespace " .. namespace) end
   answer.computed = ("%scomputed from the cluster at %s with %s"):format(why and why .. ": " or "", place.cluster.server,
     o.policies and "the policies of " .. o.policies or "the built-in policies")
+  answer.without_settings = not o.settings or nil
   return answer
 end
 

@@ -316,7 +316,7 @@ return options.main(function(words)
     leader = state.leader,
   }
   log.info("moonphase runs", { catalogue = state.settings.catalogNamespace ~= "" and state.settings.catalogNamespace or state.cluster.namespace,
-    version = moonphase.version, policy = state.generation.digest,
+    version = moonphase.version, policy = state.controller.digest,
     namespaces = o.all_namespaces and "all" or table.concat(state.controller.namespaces, ",") })
   state.controller:run()
   local answers, odd_webhook = webhook.open(o, state.cluster, state.controller, state.leader)

@@ -68,25 +68,31 @@ end
 
 -- (waits) Run a command inside; its status, as a shell has it.
 local function run_command(words, env)
-  local child = process.spawn { argv = words, env = env, inherit = true, stdin = true }
-  for _, name in ipairs { "TERM", "HUP", "USR1" } do
+  local child
+  for _, name in ipairs { "TERM", "HUP", "USR1" } do -- before it starts: who hears from it may send a signal at once
     loop.on_signal(name, function() child:signal(name) end)
   end
   loop.on_signal("INT", function()
     if not is_foreground() then child:signal("INT") end
   end)
+  child = process.spawn { argv = words, env = env, inherit = true, stdin = true }
   local status, why = child:wait()
   if status then return status end
   io.stderr:write("moonphase: ", why, "\n")
   return why:find("installed", 1, true) and 127 or 126
 end
 
-local function wait_for_signal()
-  local ended = loop.event()
+-- Call tell(), then wait for a signal; one that comes while it tells is not missed.
+local function wait_for_signal(tell)
+  local ended, has_ended = loop.event(), false
   for _, name in ipairs { "TERM", "INT", "HUP" } do
-    loop.on_signal(name, function() ended:notify() end)
+    loop.on_signal(name, function()
+      has_ended = true
+      ended:notify()
+    end)
   end
-  ended:wait()
+  tell()
+  if not has_ended then ended:wait() end
   return 0
 end
 
@@ -115,8 +121,7 @@ return options.main(function(words)
   if has_command then
     status = run_command(table.move(o, 1, #o, 1, {}), { KUBECONFIG = path, MOONPHASE_CLUSTER_DIR = folder, MOONPHASE_SANDBOX = sandbox.url })
   else
-    introduce(sandbox, path, o)
-    status = wait_for_signal()
+    status = wait_for_signal(function() introduce(sandbox, path, o) end)
   end
   sandbox:close()
   clean(folder)

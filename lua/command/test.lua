@@ -130,7 +130,8 @@ local function run_path(o, all, path)
   if fs.kind(path) == "file" then return run_file(o, all, path) end
   local names, why = fs.list(path)
   if not names then options.fail(1, why) end
-  if fs.kind(path .. "/phdeployment.lua") then return run_policies(o, all, path) end
+  local is_policies = fs.kind(path .. "/phdeployment.lua") or fs.kind(path .. "/settings.yaml") or fs.kind(path .. "/spec_world.lua")
+  if is_policies then return run_policies(o, all, path) end -- one without its phdeployment.lua is told so
   for _, name in ipairs(names) do
     if name:match("_spec%.lua$") then run_host_spec(o, all, path .. "/" .. name) end
   end

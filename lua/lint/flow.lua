@@ -78,8 +78,7 @@ end
 function Flow:declare(decl, shape, st)
   self:note_all(decl, shape)
   st.vars[decl] = shape
-  local path = narrowing.path_of { is = "name", decl = decl }
-  narrowing.forget(st, path)
+  narrowing.forget(st, narrowing.id_of(decl))
 end
 
 -- ---------------------------------------------------------------- statements

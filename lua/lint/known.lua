@@ -114,8 +114,7 @@ local function literal_field(node, name)
 end
 
 -- All that the files name: tables with a text as `api_version` and one as `kind`.
-local function take_named_kinds(known, source)
-  local tree = parser.parse(source)
+local function take_named_kinds(known, tree)
   for _, node in ipairs(tree and walk.all(tree, "table") or {}) do
     local api_version, kind = literal_field(node, "api_version"), literal_field(node, "kind")
     if api_version and kind then take_kind(known, api_version, kind) end
@@ -139,12 +138,12 @@ local function cases_of(files)
 end
 
 -- {kinds, definitions, settings, cases} for these files. `settings`: those that are in force, or nil: those of settings.yaml; `pause()` is
--- called often.
-function M.gather(files, settings, pause)
+-- called often. tree: that of phdeployment.lua, if it is known already.
+function M.gather(files, settings, pause, tree)
   local source = files["phdeployment.lua"] or ""
   if cached.source ~= source then
     local known = { kinds = {}, definitions = {}, pause = pause or function() end }
-    take_named_kinds(known, source)
+    take_named_kinds(known, tree or parser.parse(source))
     cached = { source = source, kinds = known.kinds, definitions = known.definitions }
   end
   if settings == nil and files["settings.yaml"] then

@@ -17,6 +17,9 @@ local HINTS = {
   package = "use require", collectgarbage = "memory is the host's matter", xpcall = "use pcall",
   getmetatable = "metatables cannot be read here", rawset = "plain assignment does", rawget = "plain indexing does",
   _G = "there is no table of globals",
+  -- words of other languages
+  null = "what is not there is nil (and what JSON calls null is json.null)", None = "what is not there is nil", undefined = "what is not there is nil",
+  True = "it is written true", False = "it is written false",
 }
 
 local SPEC_WORDS = { "describe", "it", "before_each" }

@@ -5,21 +5,20 @@
 
 local M = {}
 
+local find = string.find
 local ids = 0
 
 local function id_of(decl)
-  if not decl.id then
+  if not decl.path then
     ids = ids + 1
-    decl.id = ids
+    decl.path = "#" .. ids .. ";"
   end
-  return "#" .. decl.id .. ";"
+  return decl.path
 end
 
--- The path of an expression, or nil: names, and fields of them by constants or by names.
-local function path_of(node)
-  if node.is == "paren" then return path_of(node.of) end
-  if node.is == "name" then return node.decl and id_of(node.decl) end
-  if node.is ~= "index" then return nil end
+local path_of
+
+local function path_of_index(node)
   local base = path_of(node.of)
   if not base then return nil end
   local key = node.key
@@ -32,14 +31,28 @@ local function path_of(node)
   end
   return nil
 end
+
+-- The path of an expression, or nil: names, and fields of them by constants or by names. (It is always the same: a node remembers it.)
+function path_of(node)
+  if node.is == "name" then return node.decl and id_of(node.decl) end
+  if node.is == "paren" then return path_of(node.of) end
+  if node.is ~= "index" then return nil end
+  local path = node.path
+  if path == nil then
+    path = path_of_index(node) or false
+    node.path = path
+  end
+  return path or nil
+end
 M.path_of = path_of
+M.id_of = id_of
 
 -- What was known of a path, and of what is below it, is so no more.
 function M.forget(st, path)
   for _, map in ipairs { st.known, st.made } do
     for known in pairs(map) do
-      if known:sub(1, #path) == path and (#known == #path or known:find("^[.%[]", #path + 1))
-        or known:find("[" .. path .. "]", 1, true) then
+      local at = find(known, path, 1, true)
+      if at and (at == 1 and (#known == #path or find(known, "^[.%[]", #path + 1)) or find(known, "[" .. path .. "]", 1, true)) then
         map[known] = nil
       end
     end

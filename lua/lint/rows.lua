@@ -7,7 +7,7 @@ local walk = require "syntax.walk"
 local M = {}
 
 local KEYS = {
-  rules = { "name", "condition", "grace", "waits", "when", "message", "quiet", "blocks", "even_when_stopped" },
+  rules = { "name", "condition", "grace", "waits", "when", "message", "quiet", "blocks", "even_when_stopped", "wake" },
   phases = { "from", "reason", "when", "message" },
 }
 
@@ -103,7 +103,7 @@ local function is_never(shape)
 end
 
 -- Whether a function is made by another one, whose values it may use: two of those differ.
-local function is_made(func)
+local function looks_made(func)
   local found = false
   walk.visit(func.body, function(node)
     local of = node.is == "name" and node.decl and node.decl.in_function
@@ -113,12 +113,27 @@ local function is_made(func)
   return found
 end
 
+-- A function of a node that is asked once: each row is compared with all below it.
+local function once(ask)
+  local answers = setmetatable({}, { __mode = "k" })
+  return function(node)
+    local answer = answers[node]
+    if answer == nil then
+      answer = ask(node)
+      answers[node] = answer
+    end
+    return answer
+  end
+end
+
+local is_made, key_of = once(looks_made), once(show.key)
+
 local function covers(above, below)
   if not above or not below then return false end
   if is_always(above) then return true end
   if above.word and above.word == below.word then return covers_predicate(above, below) end
-  if above.is ~= "function" or below.is ~= "function" or is_made(above.node) then return false end
-  return above == below or show.key(above.node.body) == show.key(below.node.body) and #above.node.params == #below.node.params
+  if above.is ~= "function" or below.is ~= "function" or #above.node.params ~= #below.node.params or is_made(above.node) then return false end
+  return above == below or key_of(above.node.body) == key_of(below.node.body)
 end
 
 -- The row above `i` because of which it never counts, or nil.

@@ -66,6 +66,10 @@ function M.suggestion(name, names)
   return "; there is " .. table.concat(names, ", ")
 end
 
+-- Where a node stands, and what lint has found out about it.
+local NO_CODE = { line = true, last = true, within = true, decl = true, in_function = true, names = true, params = true, shape = true,
+  writes = true, path = true }
+
 -- A tree as text without places: equal for equal code.
 function M.key(node)
   if type(node) ~= "table" then return tostring(node) end
@@ -74,10 +78,7 @@ function M.key(node)
   end
   local parts, names = {}, {}
   for name, value in pairs(node) do
-    if name ~= "line" and name ~= "last" and name ~= "within" and name ~= "decl" and name ~= "in_function" and name ~= "names"
-      and name ~= "params" and name ~= "shape" and name ~= "writes" and type(value) ~= "function" then
-      names[#names + 1] = name
-    end
+    if not NO_CODE[name] and type(value) ~= "function" then names[#names + 1] = name end
   end
   table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
   for _, name in ipairs(names) do parts[#parts + 1] = tostring(name) .. "=" .. M.key(node[name]) end

@@ -123,6 +123,18 @@ OWN.setmetatable = builtin(function(_, args)
   return { args[1] or ANY }
 end)
 
+-- "; did you mean children.route?": of one folder, only what is behind the dot may be misspelt.
+local function in_folder(name, modules)
+  local folder, own = name:match("^(.*%.)([^.]+)$")
+  if not folder then return show.suggestion(name, modules) end
+  local names = {}
+  for _, module in ipairs(modules) do
+    if module:sub(1, #folder) == folder then names[#names + 1] = module:sub(#folder + 1) end
+  end
+  local near = show.nearest(own, names)
+  return near and "; did you mean " .. folder .. near .. "?" or ""
+end
+
 OWN.require = builtin(function(self, args, node)
   local name = args[1] and values.literal(args[1])
   if not name then return { ANY } end
@@ -131,7 +143,7 @@ OWN.require = builtin(function(self, args, node)
   if not shape and self.broken[name] then return { ANY } end -- it is told of already
   if not shape then
     self:report("names", "error", node, "there is no file %s.lua for require \"%s\"%s", name:gsub("%.", "/"), name,
-      show.suggestion(name, self.module_names))
+      in_folder(name, self.module_names))
   end
   return { shape or ANY }
 end)

@@ -89,8 +89,10 @@ local function lists_between(found, kind, path, at, old, new)
     local old_by, old_order = named(old, name_of)
     local new_by, new_order = named(new, name_of)
     if old_by and new_by then
-      for _, name in ipairs(sorted_names(old_by, new_by)) do
-        between(found, kind, path, ("%s[%s]"):format(at, name), old_by[name], new_by[name])
+      local function entry_between(name) between(found, kind, path, ("%s[%s]"):format(at, name), old_by[name], new_by[name]) end
+      for name in pairs(new_by) do entry_between(name) end
+      for name in pairs(old_by) do
+        if new_by[name] == nil then entry_between(name) end
       end
       local same, before, after = M.common_order(old_order, new_order)
       if not same then found[#found + 1] = { path = at, order = true, old = before, new = after } end
@@ -104,7 +106,11 @@ local function lists_between(found, kind, path, at, old, new)
   for i = 1, #old do between(found, kind, path, ("%s[%d]"):format(at, i - 1), old[i], new[i]) end
 end
 
--- path: without indices, as lists.lua knows it; at: for people.
+local function field_between(found, kind, path, at, name, old, new)
+  if old ~= new then between(found, kind, path == "" and name or path .. "." .. name, join(at, name), old, new) end
+end
+
+-- path: without indices, as lists.lua knows it; at: for people. What is found comes in any order.
 function between(found, kind, path, at, old, new)
   if SKIPPED[path] or path == DIGEST_AT then return end
   if old == json.null then old = nil end
@@ -115,8 +121,9 @@ function between(found, kind, path, at, old, new)
   if both and (json.is_array(old) or json.is_array(new)) then
     return lists_between(found, kind, path, at, old, new)
   elseif both then
-    for _, name in ipairs(sorted_names(old, new)) do
-      between(found, kind, path == "" and name or path .. "." .. name, join(at, name), old[name], new[name])
+    for name, value in pairs(new) do field_between(found, kind, path, at, name, old[name], value) end
+    for name, value in pairs(old) do
+      if new[name] == nil then field_between(found, kind, path, at, name, value, nil) end
     end
   elseif old == nil or new == nil or not json.equal(old, new) then
     if lists.is_quantity(path) and old ~= nil and new ~= nil and quantity.compare(tostring(old), tostring(new)) == 0 then return end

@@ -15,6 +15,7 @@ local status = require "status"
 local M = {}
 
 local POLL_SECONDS = 0.5
+local LOOK_SECONDS = 3
 local EXTRA_SECONDS = 60  -- beyond what a Deployment itself is given to make progress
 
 local function nothing() end
@@ -146,26 +147,36 @@ local function phase_of(view, key, told)
   return decision.status.phase, decision.status.message
 end
 
+local function will_restart(planned)
+  for _, change in ipairs(planned.changes) do
+    if change.restarts and not change.refused then return true end
+  end
+  return false
+end
+
+-- (waits) Whether the template that was written is there no more. An operator that runs with other policies writes its own again.
+local function is_taken_back(view, key)
+  local now = object_plan.of(view, key, { rehearses_status = false })
+  return now ~= nil and will_restart(now)
+end
+
 -- (waits) Until the model is up: true; nil and why it is not.
 local function wait_for(view, key, was_failed)
   local rollout = type(view.settings.rollout) == "table" and view.settings.rollout or {}
   local deadline = loop.now() + (tonumber(rollout.progressDeadlineSeconds) or 600) + EXTRA_SECONDS
-  local told = {}
+  local told, look_again = {}, loop.now() + LOOK_SECONDS
   loop.sleep(POLL_SECONDS) -- what was written shows in the watches
   while true do
     local phase, message = phase_of(view, key, told)
     if phase == "Deployed" or phase == "Stopped" or phase == nil then return true end
     if phase == "Failed" then return was_failed or nil, message end
     if loop.now() > deadline then return nil, "it is still " .. phase end
+    if loop.now() > look_again then
+      if is_taken_back(view, key) then return nil, "it was written back: does an operator run with other policies? Give it the new ones, too" end
+      look_again = loop.now() + LOOK_SECONDS
+    end
     loop.sleep(POLL_SECONDS)
   end
-end
-
-local function will_restart(planned)
-  for _, change in ipairs(planned.changes) do
-    if change.restarts and not change.refused then return true end
-  end
-  return false
 end
 
 local function budget_of(view)

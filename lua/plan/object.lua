@@ -192,18 +192,10 @@ local function seen_after(job)
   return seen
 end
 
--- The times in a status are those of its writing; two of them mean the same without.
-local function timeless(value)
-  if type(value) == "string" then return (value:gsub("%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d[%d.]*Z", "(time)")) end
-  if type(value) ~= "table" then return value end
-  local copy = json.is_array(value) and json.array {} or {}
-  for name, one in pairs(value) do copy[name] = timeless(one) end
-  return copy
-end
-
--- What two statuses that mean the same have in common, whenever they are written.
+-- What two statuses that mean the same have in common, whenever they are written: the times in them are those of the writing.
 function M.status_digest(wanted)
-  return "sha256:" .. digest.sha256(json.encode(timeless(wanted)))
+  local timeless = json.encode(wanted):gsub("%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d[%d.]*Z", "(time)")
+  return "sha256:" .. digest.sha256(timeless)
 end
 
 -- (waits) What status would be written, as {wanted=, changes=, body= (the patch), refused=}; nil: none.

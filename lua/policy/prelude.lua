@@ -19,6 +19,8 @@ local function controller(declaration)
   kind_is_said("kind", declaration.kind)
   if type(declaration.label) ~= "string" then error("the controller has no `label`", 2) end
   if type(declaration.decide) ~= "function" then error("the controller has no function `decide`", 2) end
+  local check = declaration.check_settings
+  if check ~= nil and type(check) ~= "function" then error("the controller's `check_settings` is no function", 2) end
   for _, group in ipairs { "children", "watches", "inputs" } do
     for name, kind in pairs(declaration[group] or {}) do
       local is_asked = group == "inputs" and type(kind) == "table" and kind.http ~= nil and kind.kind == nil -- of no kind: by HTTP alone

@@ -28,16 +28,29 @@ function M.listen(fn)
   listener = fn
 end
 
+-- (blame.lua finds the line of a row by these words.)
+local function refuse(what, i, row, trouble)
+  local name = type(row) == "table" and (row.name or row[1]) or nil
+  error(("row %d of the %s (%s) %s"):format(i, what, name == nil and "?" or tostring(name), trouble), 0)
+end
+
 local function check_rows(what, rows, needed)
   for i, row in ipairs(rows) do
+    if type(row) ~= "table" then refuse(what, i, row, "is no row: a row stands in braces, { ... }") end
     for _, field in ipairs(needed) do
       if row[field] == nil then
-        error(("row %d of the %s (%s) has no `%s`"):format(i, what, tostring(row.name or row[1] or "?"), field), 4)
+        refuse(what, i, row, field == 1 and "has no phase in its first column" or ("has no `%s`"):format(field))
       end
     end
-    if row.when ~= nil and type(row.when) ~= "function" then
-      error(("row %d of the %s (%s): `when` must be a function or a predicate"):format(i, what,
-        tostring(row.name or row[1])), 4)
+    if type(row.when) ~= "function" then
+      refuse(what, i, row, ("has a `when` that is no question: it is a function, or a word such as `always` or `fact %q`"):format("stop"))
+    end
+    if type(row.message) ~= "string" and not (what == "phases" and type(row.message) == "function") then
+      refuse(what, i, row, "has a `message` that is no text: write it in quotes")
+    end
+    local grace = type(row.grace)
+    if grace ~= "nil" and grace ~= "number" and grace ~= "function" then
+      refuse(what, i, row, ("has a `grace` that is no number of seconds: write 10, or setting %q"):format("grace.image"))
     end
   end
   return rows
@@ -175,7 +188,7 @@ function M.rules(rows)
   check_rows("rules", rows, { "name", "condition", "when", "message" })
   for i, row in ipairs(rows) do
     if row.quiet and row.message:sub(-#DETAIL) ~= DETAIL then
-      error(("row %d of the rules (%s) is quiet: its message must end in %s"):format(i, row.name, DETAIL), 3)
+      refuse("rules", i, row, ("is quiet: its message must end in %s, which stands for the end of a log"):format(DETAIL))
     end
   end
   return { rows = rows, judge = judge, first = first }

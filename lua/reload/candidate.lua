@@ -2,9 +2,9 @@
 --
 -- Steps are a table: each is named in verdicts and metrics, answers true and what people may read about it, or nil and a
 -- refusal {text=, failure= (a PolicyError), object=}. They wait; nothing in them takes a turn of the loop for long: loading
--- and specs are worker threads', lint and decisions go in slices. Specs begin as soon as it loads and are waited for
--- at the end, so that they go on beside the rest. A candidate that is dropped on the way (a newer save came) leaves
--- nothing behind: it is a to-be-closed value.
+-- and specs are worker threads', lint is another process's, decisions go in slices. Lint and specs begin as soon as it loads
+-- and are waited for at the end, so that they go on beside the rest. Where several refuse, lint's words are told: they say best
+-- what to do. A candidate that is dropped on the way (a newer save came) leaves nothing behind: it is a to-be-closed value.
 
 local access = require "reload.access"
 local contract = require "contract"
@@ -77,27 +77,42 @@ local function load(c)
     return nil, { text = "the controller's kind or label is another one: that cannot change while it runs; start moonphase again" }
   end
   c.declaration = declaration
+  local odd, broken = contract.settings_trouble(generation, world.module, declaration, c.settings)
+  if broken then return refuse_failure(broken) end
+  if odd then return refuse_failure(policies.setting_failure(c.files, c.settings_path, odd)) end
   return true
 end
 
--- lint.lua: an error refuses, warnings are counted.
+-- (in a task of its own) lint.lua: an error refuses, warnings are counted.
 local function lint(c)
-  if not c.hooks.lint then return true, "none" end
-  if c.lint_known then return true, c.lint_known end
   local warnings = 0
   for _, finding in ipairs(c.hooks.lint(c.files, c.settings)) do
     if finding.severity ~= "warning" then
-      return refuse_failure { outcome = "lint", text = finding.text, file = finding.file, line = finding.line, source = finding.source }
+      c.mistake = { outcome = "lint", text = finding.text, file = finding.file, line = finding.line, source = finding.source }
+      return
     end
-    warnings = warnings + 1
+    warnings, c.warned = warnings + 1, c.warned or finding
   end
-  return true, warnings == 1 and "1 warning" or ("%d warnings"):format(warnings)
+  c.lint_words = warnings == 1 and "1 warning" or ("%d warnings"):format(warnings)
+end
+
+local function begin_lint(c)
+  if c.hooks.lint and not c.lint_known then c.lint_task = loop.spawn(lint, c) end
+  return true
+end
+
+local function end_lint(c)
+  if not c.lint_task then return true, c.lint_known or "none" end
+  local ok, why = c.lint_task:join()
+  if not ok then error(why, 0) end
+  if c.mistake then return refuse_failure(c.mistake) end
+  return true, c.lint_words
 end
 
 -- Files that passed need no second look: specs see nothing of the settings.
 local function begin_specs(c)
   if #specs.names(c.files) == 0 or c.specs_known then return true end
-  c.specs_task = loop.spawn(specs.run, c.files, c.name)
+  c.specs_task = loop.spawn(specs.run, c.files, c.name, c.lint_task)
   return true
 end
 
@@ -122,7 +137,8 @@ local function decide(c)
   local result, refusal = paper.decide_all(c.world, c, c.rules.deletions)
   if not result then return nil, refusal end
   c.result = result
-  return true, ("%d objects, %d models to restart"):format(result.objects, result.restarts)
+  return true, ("%d %s, %d %s to restart"):format(result.objects, result.objects == 1 and "object" or "objects", result.restarts,
+    result.restarts == 1 and "model" or "models")
 end
 
 local function end_specs(c)
@@ -133,7 +149,8 @@ local function end_specs(c)
   if not first then return true, ("%d passed"):format(outcome.count) end
   local where = first.test and ("%s: %s: "):format(first.file, first.test) or ""
   local others = #outcome.failed > 1 and (" (and %d more)"):format(#outcome.failed - 1) or ""
-  return nil, { failure = first.failure, text = where .. guard.sentence(first.failure) .. others }
+  local is_meant = (first.failure.text or ""):find "expected .+, got " and "; if that is meant, edit the spec, too" or ""
+  return nil, { failure = first.failure, text = where .. guard.sentence(first.failure) .. others .. is_meant }
 end
 
 -- check(files, settings, seconds or nil for all) -> {complete=bool, states=, text=}, or nil and a refusal; waits.
@@ -148,13 +165,17 @@ local function check(c)
   return true, result.text or ("%s, %d states"):format(result.complete and "complete" or "not complete", result.states or 0)
 end
 
--- In order. Specs run beside the steps after them.
+local LINT = { "lint", end_lint }
+local HINTED = { specs = true, decisions = true } -- where a warning of lint's may well be the reason
+
+-- In order. Lint and specs go on beside the steps after their beginning.
 M.STEPS = {
   { "load", load },
+  { "lint begin", begin_lint },
   { "specs begin", begin_specs },
-  { "lint", lint },
   { "watches", sync },
   { "decisions", decide },
+  LINT,
   { "specs", end_specs },
   { "check", check },
 }
@@ -162,9 +183,10 @@ M.STEPS = {
 -- ---------------------------------------------------------------- the candidate
 
 -- options: {world (the controller), files, settings, name, digest (of what was read), specs_known (these files' specs passed already),
--- lint_known (what it said of the same files and settings, which passed), hooks {lint, check}}
+-- lint_known (what it said of the same files and settings, which passed), hooks {lint, check}, settings_path (of the administrator's)}
 function M.new(options)
   return setmetatable({ world = options.world, files = options.files, settings = options.settings, name = options.name,
+    settings_path = options.settings_path,
     digest = options.digest, specs_known = options.specs_known, lint_known = options.lint_known, hooks = options.hooks,
     began = loop.now(), said = {} }, Candidate)
 end
@@ -174,6 +196,9 @@ function Candidate:try()
   for _, step in ipairs(M.STEPS) do
     local ok, words = step[2](self)
     if not ok then
+      local clean, mistake = end_lint(self)
+      if not clean then step, words = LINT, mistake end
+      if self.warned and HINTED[step[1]] then words.text = ("%s; lint warns: %s"):format(words.text, guard.sentence(self.warned)) end
       words.step = step[1]
       return nil, words
     end
@@ -193,7 +218,7 @@ end
 
 -- Unless it was swapped in, nothing of it stays.
 function Candidate:__close()
-  if self.specs_task then self.specs_task:cancel() end
+  for _, task in pairs { specs = self.specs_task, lint = self.lint_task } do task:cancel() end
   if self.taken then return end
   if self.generation then self.generation:close() end
   if self.set then self.set:release() end

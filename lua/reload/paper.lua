@@ -107,7 +107,8 @@ local function too_many_deletions(result, allowed)
     :format(#result.deletions, named, more, allowed) }
 end
 
--- (waits) world: the controller; candidate: {generation, declaration, settings, set}; deletions: how many are allowed.
+-- (waits) world: the controller; candidate: {generation, declaration, settings, set, mistake (set meanwhile: it is refused anyway)};
+-- deletions: how many are allowed.
 -- {objects=, restarts=, erring= (the live policies err on them too), deletions={names}}; nil and a refusal {text=, object=, failure=}.
 function M.decide_all(world, candidate, deletions)
   local result = { objects = 0, restarts = 0, erring = 0, deletions = {} }
@@ -116,6 +117,7 @@ function M.decide_all(world, candidate, deletions)
     local refusal = one(world, view, live, key, result)
     if refusal then return nil, refusal end
     breathe()
+    if candidate.mistake then return nil, { text = candidate.mistake.text } end
   end
   local clean, kept = candidate.generation:check_state()
   if not clean then return nil, { failure = kept, text = guard.sentence(kept) } end

@@ -29,9 +29,10 @@ end
 function M.refusal(refusal, digest)
   local failure = refusal.failure or {}
   local function said(text) return text ~= "" and text or nil end
+  local is_nil = (failure.text or ""):find "nil value" ~= nil
   return { at = now(), step = refusal.step, text = refusal.text, object = refusal.object, digest = digest, file = said(failure.file),
     line = (failure.line or 0) > 0 and failure.line or nil, source = failure.source and said((failure.source:gsub("^%s+", ""))),
-    path = said(failure.path) }
+    path = said(is_nil and failure.path) }
 end
 
 -- The fields of a log line.
@@ -47,7 +48,7 @@ function M.lines(live, refusal, last)
   if refusal then
     lines[#lines + 1] = ("reload: refused at %s, step %s: %s"):format(refusal.at, refusal.step, refusal.text)
     if refusal.source then lines[#lines + 1] = ("    %s:%s: %s"):format(refusal.file or "?", refusal.line or "?", refusal.source) end
-    if refusal.path then lines[#lines + 1] = "    nil was: " .. refusal.path end
+    if refusal.path then lines[#lines + 1] = "    nil was: " .. refusal.path .. " (nothing is there: test it before it is used)" end
   end
   return table.concat(lines, "\n")
 end

@@ -235,13 +235,17 @@ local SCALE_METHODS = { GET = get_scale, PUT = update_scale, PATCH = patch_scale
 -- The types of their bodies.
 local TYPES = { binding = { "", "v1", "Binding" }, eviction = { "policy", "v1beta1", "Eviction" } }
 
--- What only some kinds have (pods/log, pods/binding, pods/eviction): f(w, request) -> { status, object | text } | nil, failure
+-- The methods of those that have no body to be stored; the others take a POST.
+local READS, STREAMS = { GET = true }, { GET = true, POST = true }
+local SPECIAL_METHODS = { log = READS, exec = STREAMS, attach = STREAMS, portforward = STREAMS }
+
+-- What only some kinds have (pods/log, pods/binding, pods/exec ...): f(w, request) -> { status, object | text } | nil, failure
 local function special(context, f)
   local w, kind, route = context.w, context.kind, context.route
   local options, failure = parameters.write("CreateOptions", context.request, context.api.admission)
   if not options then return reply.failure(failure) end
   local body
-  if context.request.method == "POST" then
+  if TYPES[route.subresource] then
     body, failure = media.object({ kind = route.subresource }, context.request)
     if not body then return reply.failure(failure) end
     local clean, why = media.typed(TYPES[route.subresource], body)
@@ -271,8 +275,9 @@ local function subresource_handler(context)
   if not own then return nil, false end
   if route.subresource == "scale" then return scale.has(kind) and SCALE_METHODS[method], true end
   if type(own) == "function" then
-    local wanted = route.subresource == "log" and "GET" or "POST"
-    return method == wanted and function(one) return special(one, own) end or nil, true
+    local methods = SPECIAL_METHODS[route.subresource]
+    local is_one = methods and methods[method] or not methods and method == "POST"
+    return is_one and function(one) return special(one, own) end or nil, true
   end
   if route.subresource == "finalize" then return method == "PUT" and update or nil, true end
   return STATUS_METHODS[method], true

@@ -108,20 +108,37 @@ function M:modify(id, in_namespace, name, f, manager)
     { kind = self:kind(id), manager = manager or MANAGER, admission = self.admission }, f)
 end
 
+-- `new` in place of a record's object, as `manager` (false: nobody owns what it sets). -> record
+local function put(self, kind, record, new, manager)
+  local w, live = self.w, record.object
+  if manager ~= false and not w.is_lean then
+    new = managed.after_status(live, new, manager or MANAGER, kind.schema, live.apiVersion, w:time())
+  end
+  return w:put(kind.id, new)
+end
+
 -- What only the cluster's own parts may write: a status, a binding, a namespace's finalizers. f as for modify; what it makes is sound
 -- by construction, so that nothing is checked, defaulted or admitted again, which is most of what a write costs. manager false:
 -- what it sets nobody owns (a binding). -> record | nil
 function M:write(id, in_namespace, name, f, manager)
-  local w, kind = self.w, self:kind(id)
-  local record = w:get(id, in_namespace, name)
+  local record = self.w:get(id, in_namespace, name)
   if not record then return nil end
   local live = record.object
   local new = f(live)
   if new == nil or new == live or json.equal(new, live) then return record end
-  if manager ~= false and not w.is_lean then
-    new = managed.after_status(live, new, manager or MANAGER, kind.schema, live.apiVersion, w:time())
-  end
-  return w:put(id, new)
+  return put(self, self:kind(id), record, new, manager)
+end
+
+-- As modify, for what a controller makes of its own objects: sound by construction too, but webhooks have a say, and a spec that differs
+-- is a new generation (of kinds that count them). -> record | nil, failure
+function M:change(id, in_namespace, name, f)
+  if self.admission and self.admission:may_wait() then return self:modify(id, in_namespace, name, f) end
+  return self:write(id, in_namespace, name, function(live)
+    local new = f(live)
+    local generation = live.metadata.generation
+    if not new or not generation or json.equal(new.spec, live.spec) then return new end
+    return common.with(new, { metadata = common.with(new.metadata, { generation = generation + 1 }) })
+  end)
 end
 
 -- -> record | nil, failure

@@ -1,4 +1,5 @@
--- What the pods on each node ask for, and which pods have no node yet: an index that follows the world (follower.lua).
+-- What the pods on each node ask for, which of them want to be apart from others, and which pods have no node yet: an index that
+-- follows the world (follower.lua).
 --
 -- cpu counts in thousandths, everything else in whole units (bytes, devices), as the scheduler does. A pod asks for the sum of
 -- its containers or for the largest of its init containers, whichever is more, and for its overhead
@@ -58,11 +59,15 @@ local function count(self, record, sign)
   local used = self.nodes[node] or { pods = 0, sums = {}, keys = {} }
   self.nodes[node] = used
   used.pods = used.pods + sign
-  used.keys[record.namespace .. "/" .. record.name] = sign > 0 and true or nil
+  local key = record.namespace .. "/" .. record.name
+  used.keys[key] = sign > 0 and true or nil
+  if ((pod.spec.affinity or NONE).podAntiAffinity or NONE).requiredDuringSchedulingIgnoredDuringExecution then
+    self.reserved[key] = sign > 0 and true or nil
+  end
   for name, value in pairs(self:requests(pod)) do used.sums[name] = (used.sums[name] or 0) + sign * value end
 end
 
-function M:reset() self.nodes, self.unbound, self.sociable = {}, {}, {} end
+function M:reset() self.nodes, self.unbound, self.sociable, self.reserved = {}, {}, {}, {} end
 
 function M:change(id, before, after)
   if id ~= "pods" then return end
@@ -75,7 +80,7 @@ function M:change(id, before, after)
 end
 
 function M.new(w)
-  local self = { nodes = {}, unbound = {}, sociable = {}, known = setmetatable({}, { __mode = "k" }) }
+  local self = { nodes = {}, unbound = {}, sociable = {}, reserved = {}, known = setmetatable({}, { __mode = "k" }) }
   return follower.follow(setmetatable(self, M), w, { pods = true })
 end
 
@@ -102,6 +107,12 @@ end
 function M:waiting_for_company()
   follower.refresh(self)
   return next(self.sociable) and sorted(self.sociable) or NONE
+end
+
+-- Set of the keys of pods with a node that want no others beside them (required anti-affinity).
+function M:reserved_ones()
+  follower.refresh(self)
+  return self.reserved
 end
 
 return M

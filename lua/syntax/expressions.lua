@@ -15,11 +15,22 @@ local UNARY = { ["not"] = true, ["-"] = true, ["#"] = true, ["~"] = true }
 local UNARY_BINDING = 12
 
 -- What other languages write, for the sentence of a mistake.
-local FOREIGN = { ["="] = "; to compare is ==" }
+local FOREIGN = { ["="] = "; to compare is ==", ["//"] = "; a comment begins with --", ["#"] = "; a comment begins with --",
+  ["&"] = "; \"and\" is the word `and`", ["|"] = "; \"or\" is the word `or`" }
+
+-- (Nodes that trees are full of are made at their size, without P:node.)
 
 -- {name, decl}
 function E:name_node(name, line)
-  return self:node("name", line, { name = name, decl = self:resolve(name) })
+  return { is = "name", line = line, last = self.last, name = name, decl = self:resolve(name) }
+end
+
+-- {of, key, dot}: a name behind a dot.
+function E:field_node(of, line)
+  local at = self:line()
+  local name = self:expect("name", "behind a dot")
+  local key = { is = "string", line = at, last = self.last, value = name }
+  return { is = "index", line = line, last = self.last, of = of, key = key, dot = true }
 end
 
 function E:expression_list()
@@ -32,9 +43,12 @@ end
 function E:table_item()
   local line = self:line()
   if self.kind == "name" and self:ahead() == "=" then
-    local key = self:node("string", line, { value = self:expect("name", "") })
+    local name = self.values[self.at]
     self:next()
-    return self:node("field", line, { key = key, value = self:expression() })
+    local key = { is = "string", line = line, last = self.last, value = name }
+    self:next()
+    local value = self:expression()
+    return { is = "field", line = line, last = self.last, key = key, value = value }
   end
   if self:take "[" then
     local key = self:expression()
@@ -88,7 +102,7 @@ end
 
 function E:arguments()
   if self.kind == "string" then
-    local node = self:node("string", self:line(), { value = self.values[self.at] })
+    local node = { is = "string", line = self:line(), last = self.last, value = self.values[self.at] }
     self:next()
     return { node }
   end
@@ -102,7 +116,11 @@ end
 
 function E:primary()
   local line = self:line()
-  if self.kind == "name" then return self:name_node(self:expect("name", ""), line) end
+  if self.kind == "name" then
+    local name = self.values[self.at]
+    self:next()
+    return self:name_node(name, line)
+  end
   if self:take "(" then
     local inner = self:expression()
     self:close(")", "(", line)
@@ -118,20 +136,22 @@ function E:suffixed()
   local line = self:line()
   local node = self:primary()
   while true do
-    if self:take "." then
-      local at = self:line()
-      local key = self:expect("name", "behind a dot")
-      node = self:node("index", line, { of = node, key = self:node("string", at, { value = key }), dot = true })
-    elseif self:take "[" then
+    local kind = self.kind
+    if kind == "." then
+      self:next()
+      node = self:field_node(node, line)
+    elseif CALLS[kind] then
+      local args = self:arguments()
+      node = { is = "call", line = line, last = self.last, of = node, args = args }
+    elseif kind == "[" then
+      self:next()
       local key = self:expression()
       self:expect("]", "behind an index")
       node = self:node("index", line, { of = node, key = key })
-    elseif self:take ":" then
+    elseif kind == ":" then
+      self:next()
       local name = self:expect("name", "behind a colon")
       node = self:node("method", line, { of = node, name = name, args = self:arguments() })
-      node.last = self.last
-    elseif CALLS[self.kind] then
-      node = self:node("call", line, { of = node, args = self:arguments() })
       node.last = self.last
     else
       return node
@@ -144,11 +164,12 @@ local PLAIN = { ["nil"] = true, ["true"] = true, ["false"] = true, ["..."] = tru
 -- "nil", "true", "false", "..."; "number" and "string": {value}
 function E:simple()
   local kind, line = self.kind, self:line()
+  if kind == "name" then return self:suffixed() end
   if kind == "number" or kind == "string" then
     local value = self.values[self.at]
     self:next()
     -- a quoted text is a value, and only in brackets has it methods
-    return self:node(kind, line, { value = value })
+    return { is = kind, line = line, last = self.last, value = value }
   end
   if PLAIN[kind] then
     self:next()
@@ -176,11 +197,13 @@ function E:expression(limit)
   else
     left = self:simple()
   end
-  while BINDING[self.kind] and BINDING[self.kind][1] > limit do
+  local binding = BINDING[self.kind]
+  while binding and binding[1] > limit do
     local op = self.kind
     self:next()
-    local right = self:expression(BINDING[op][2])
-    left = self:node("binary", line, { op = op, left = left, right = right })
+    local right = self:expression(binding[2])
+    left = { is = "binary", line = line, last = self.last, op = op, left = left, right = right }
+    binding = BINDING[self.kind]
   end
   self.depth = self.depth - 1
   return left

@@ -103,28 +103,20 @@ local function add(state, kind, value, line)
   state.kinds[n], state.values[n], state.lines[n], state.count = kind, value, line or state.line, n
 end
 
--- Spaces and comments; the place behind them.
-local function skip(state, at)
-  local text = state.text
-  while true do
-    local _, last = text:find("^[ \t\r\f\v]*", at)
-    at = last + 1
-    local byte = text:byte(at)
-    if byte == 10 then
-      state.line, at = state.line + 1, at + 1
-    elseif byte == 45 and text:byte(at + 1) == 45 then
-      local line = state.line
-      local inner, behind = long_bracket(state, at + 2, "comment")
-      if not inner then
-        local stop = text:find("\n", at, true) or #text + 1
-        inner, behind = text:sub(at + 2, stop - 1), stop
-      end
-      state.comments[#state.comments + 1], at = { line = line, text = inner }, behind
-    else
-      return at
-    end
+-- A comment; the place behind it.
+local function comment(state, at)
+  local text, line = state.text, state.line
+  local inner, behind = long_bracket(state, at + 2, "comment")
+  if not inner then
+    behind = text:find("\n", at, true) or #text + 1
+    inner = text:sub(at + 2, behind - 1)
   end
+  state.comments[#state.comments + 1] = { line = line, text = inner }
+  return behind
 end
+
+local QUOTED = "; a text stands between straight quotes: \"...\""
+local MEANT = { ["!"] = "; not equal is ~=", ["“"] = QUOTED, ["”"] = QUOTED, ["„"] = QUOTED, ["‘"] = QUOTED, ["’"] = QUOTED }
 
 local function sign(state, at)
   for length = 3, 1, -1 do
@@ -135,16 +127,12 @@ local function sign(state, at)
     end
   end
   local odd = state.text:match("^[%z\1-\127\194-\244][\128-\191]*", at) or "?"
-  wrong(state, "the sign " .. odd .. " has no meaning in Lua" .. (odd == "!" and "; not equal is ~=" or ""))
+  wrong(state, "the sign " .. odd .. " has no meaning in Lua" .. (MEANT[odd] or ""))
 end
 
-local function one(state, at)
+-- What is no name and no sign of one byte; the place behind it.
+local function other(state, at)
   local text = state.text
-  local word = text:match("^[%a_][%w_]*", at)
-  if word then
-    add(state, KEYWORDS[word] and word or "name", word)
-    return at + #word
-  end
   local first = text:sub(at, at)
   if first == '"' or first == "'" then
     local line = state.line
@@ -165,13 +153,42 @@ local function one(state, at)
   return sign(state, at)
 end
 
+-- What begins with a byte: "name", or a sign that is no part of a longer one.
+local BEGINS = {}
+for byte = 0, 127 do
+  local letter = string.char(byte)
+  if letter:find "[%a_]" then BEGINS[byte] = "name" end
+  if ("+*%^#&|(){}];,"):find(letter, 1, true) then BEGINS[byte] = letter end
+end
+-- Signs that may go on, and with what.
+local LONGER = { [61] = "=", [46] = "." }
+local GOES_ON = { [61] = true, [46] = true }
+for byte = 48, 57 do GOES_ON[byte] = true end
+
 function M.tokens(text)
   local state = { text = text, line = 1, count = 0, kinds = {}, values = {}, lines = {}, comments = {} }
-  local at = text:match("^#[^\n]*()") or 1
-  while true do
-    at = skip(state, at)
-    if at > #text then break end
-    at = one(state, at)
+  local kinds, values, lines, find, sub = state.kinds, state.values, state.lines, string.find, string.sub
+  local at = find(text, "[^ \t\r\f\v]", text:match("^#[^\n]*()") or 1)
+  while at do
+    local byte = text:byte(at)
+    local begins = BEGINS[byte] or LONGER[byte] and not GOES_ON[text:byte(at + 1)] and LONGER[byte]
+    if begins == "name" then
+      local _, last = find(text, "^[%w_]*", at + 1)
+      local word, n = sub(text, at, last), state.count + 1
+      kinds[n], values[n], lines[n], state.count = KEYWORDS[word] and word or "name", word, state.line, n
+      at = last + 1
+    elseif begins then
+      local n = state.count + 1
+      kinds[n], lines[n], state.count = begins, state.line, n
+      at = at + 1
+    elseif byte == 10 then
+      state.line, at = state.line + 1, at + 1
+    elseif byte == 45 and text:byte(at + 1) == 45 then
+      at = comment(state, at)
+    else
+      at = other(state, at)
+    end
+    at = find(text, "[^ \t\r\f\v]", at)
   end
   add(state, "end of file")
   return state

@@ -62,7 +62,8 @@ end
 -- The word that ends what began at `line` with `opener`.
 function P:close(kind, opener, line)
   if self.kind == kind then return self:next() end
-  self:wrong(("`%s` was expected, to end the `%s` of line %d, and here is %s"):format(kind, opener, line, self:shown()))
+  local hint = kind == "end" and self.else_if and ("; `else if` in line %d is one word, elseif, or it needs an `end` of its own"):format(self.else_if)
+  self:wrong(("`%s` was expected, to end the `%s` of line %d, and here is %s%s"):format(kind, opener, line, self:shown(), hint or ""))
 end
 
 function P:deeper()
@@ -135,7 +136,10 @@ function P:return_statement()
   if not ENDS[self.kind] and self.kind ~= ";" then values = self:expression_list() end
   self:take ";"
   local statement = self:node("return", line, { values = values })
-  if not ENDS[self.kind] then self:wrong("`return` is the last statement of its block, and here is " .. self:shown()) end
+  if not ENDS[self.kind] then
+    self:wrong("`return` is the last statement of its block, and here is " .. self:shown()
+      .. (self.kind == "=" and "; to compare is ==, and a function ends with `end`" or ""))
+  end
   return statement
 end
 
@@ -176,9 +180,8 @@ function P:function_statement()
   while self.kind == "." or self.kind == ":" do
     is_method = self.kind == ":"
     self:next()
-    local field = self:expect("name", "behind a dot")
-    target = self:node("index", line, { of = target, key = self:node("string", line, { value = field }), dot = true })
-    full = full .. (is_method and ":" or ".") .. field
+    target = self:field_node(target, line)
+    full = full .. (is_method and ":" or ".") .. target.key.value
     if is_method then break end
   end
   if target.decl then self:written(target.decl) end
@@ -195,7 +198,11 @@ function P:if_statement()
     self:expect("then", "behind the condition")
     branches[#branches + 1] = { test = test, body = self:block(), line = at }
   until self.kind ~= "elseif"
-  if self:take "else" then otherwise = self:block() end
+  if self.kind == "else" then
+    self:next()
+    if self.kind == "if" then self.else_if = self:line() end
+    otherwise = self:block()
+  end
   self:close("end", "if", line)
   return self:node("if", line, { branches = branches, otherwise = otherwise })
 end

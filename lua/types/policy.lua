@@ -95,6 +95,8 @@ function base64.encode(text) end
 ---@field watches table<string, Kind>   what is only looked at, found by the label
 ---@field inputs table<string, InputDeclaration>
 ---@field decide fun(seen: Seen): Decision
+---@field check_settings (fun(settings: table): string|nil)|nil  what is wrong with settings, as a sentence that begins with the path of one ("route
+---                              is ..."): an edit that brings it is refused. Settings that are there at the start are decide's to tell of
 
 ---@class Kind
 ---@field api_version string     "apps/v1"

@@ -17,6 +17,7 @@ local BINARY = process.env("MOONPHASE") or "build/moonphase"
 local SAVES = 15              -- for the time to the verdict
 local UNDER_LOAD = 40         -- models that are edited beside the many reloads
 local EDIT_SECONDS = 0.05
+local HISTORY = 32            -- records that an object keeps
 local EACH_MESSAGE = 50
 local REVIEWS_A_SECOND, REVIEW_SECONDS = 50, 5
 local PORT = 20000 + process.id % 20000
@@ -168,6 +169,22 @@ end
 
 -- ------------------------------------------------------------------ many reloads under load
 
+-- As many edits of each model as its history keeps: objects that are still growing would look like memory that reloads keep.
+local function fill_histories(namespace)
+  for n = 1, HISTORY do
+    for i = 1, UNDER_LOAD do
+      api:patch("PhDeployment", namespace, name_of(i), "merge", { spec = { displayName = "edit " .. n .. " of the beginning" } })
+    end
+  end
+  api_words.eventually("every history is full", 120, function()
+    for i = 1, UNDER_LOAD do
+      local object = api:get("PhDeployment", namespace, name_of(i))
+      if #object.status.history < HISTORY or object.status.observedGeneration ~= object.metadata.generation then return false, i end
+    end
+    return true
+  end)
+end
+
 -- Edits specs, each time another model's: display names restart nothing, replicas change a child. What each should be in the end.
 local function edit_specs(namespace, state)
   local n = 0
@@ -228,6 +245,7 @@ local function start_under_load(dir)
   local caller = assert(certificate.make { subject = "api server", names = { "api" }, not_before = now - 60, not_after = now + 86400 })
   local operator = start("many", { "--policies", dir, "--leader-elect", "--webhook-addr", "127.0.0.1:" .. PORT })
   deploy("many", UNDER_LOAD)
+  fill_histories("many")
   return operator, caller
 end
 

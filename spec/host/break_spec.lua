@@ -5,7 +5,7 @@
 
 local root = assert(process.run { argv = { "pwd" } }).output:gsub("\n$", "")
 
--- Name, file, text there, what it becomes; then what is said: file and line (where the text stands, or `at` lines below), and words.
+-- Name, file, text there (false: the file goes), what it becomes; then what is said: file and line (where the text stands, or `at` lines below), and words.
 -- nowhere: no line is to blame.
 local BREAKS = {
   { "a comma is missing", "phases.lua", 'when = fact "rollout.complete",', 'when = fact "rollout.complete"', at = 1,
@@ -38,6 +38,37 @@ local BREAKS = {
   { "every child is deleted", "phdeployment.lua", "decision.children, decision.prune = children, prune",
     'decision.children, decision.prune = json.array {}, json.array { { kind = "Deployment", name = s.child_name } }',
     nowhere = true, says = "the policies made no Deployment, or pruned it: look at `children` and `prune` of what decide returns" },
+  { "a row has no message", "failures.lua", 'message = "Group not found: {spec.groupName} ({spec.groupId})" },', "},", at = -1,
+    says = "row 7 of the rules (GroupNotFound) has no `message`" },
+  { "a row asks nothing", "phases.lua", "    when = function(s) return s.wants_none end,\n    message = \"deployment is stopping\"",
+    '    message = "deployment is stopping"', at = -1, says = "row 4 of the phases (Stopping) has no `when`" },
+  { "a question is put in quotes", "phases.lua", 'when = fact "rollout.complete"', 'when = "rollout.complete"', at = -1,
+    says = "row 5 of the phases (Deployed) has a `when` that is no question" },
+  { "a message is no text", "phases.lua", 'message = "deployment is stopping"', "message = 5", at = -2,
+    says = "row 4 of the phases (Stopping) has a `message` that is no text: write it in quotes" },
+  { "a grace time has a unit", "failures.lua", 'grace = setting "grace.image"', 'grace = "10s"',
+    says = "row 34 of the rules (ImagePullFailed) has a `grace` that is no number of seconds: write 10, or setting" },
+  { "a message loses the {detail} that its row promises", "failures.lua", "Image invalid or cannot be pulled: {image}{detail}",
+    "Image cannot be pulled: {image}. Ask #registry.", at = -2,
+    says = "row 34 of the rules (ImagePullFailed) is quiet: its message must end in {detail}" },
+  { "no row of the phases holds", "phases.lua", "    when = always,\n", '    when = fact "silent",\n', at = -1,
+    says = "no row of the phases holds; let the last one be `when = always`" },
+  { "a setting is indented with a tab", "settings.yaml", "  image: 10 ", "\timage: 10 ",
+    says = "a tab: YAML is indented with spaces only" },
+  { "a setting has a unit", "settings.yaml", "  image: 10 ", "  image: 10s ",
+    says = 'the setting grace.image must be a number, not the text "10s": it is written without a unit' },
+  { "a setting is a word that there is not", "settings.yaml", "\nroute: Ingress", "\nroute: ingress", at = 1,
+    says = 'route is "ingress": it is Ingress, HTTPRoute or none' },
+  { "nothing is called null", "failures.lua", "s.settings_wrong ~= nil", "s.settings_wrong ~= null",
+    says = "there is no `null`: what is not there is nil" },
+  { "`and` is written &&", "phases.lua", "return s.stop and s.gone", "return s.stop && s.gone", says = '"and" is the word `and`' },
+  { "= is written for ==", "phases.lua", "return s.silent end", "return s.silent = true end", says = "to compare is ==" },
+  { "a comment begins with //", "phases.lua", "return phases {", "// ours\nreturn phases {", says = "a comment begins with --" },
+  { "elseif is written as two words", "facts.lua", "  s.private = s.spec.endpoint",
+    "  if s.stop then s.x = 1 else if s.gone then s.x = 2 end\n  s.private = s.spec.endpoint", nowhere = true,
+    says = "`else if` in line 182 is one word, elseif" },
+  { "a file that others need is gone", "children/service.lua", false, "", nowhere = true,
+    says = 'phdeployment.lua:20: error: there is no file children/service.lua for require "children.service"' },
   { "a row says what nothing reads", "failures.lua", 'message = "Group not found:', 'mesage = "Group not found:', at = -1,
     says = "mesage" },
 }
@@ -46,18 +77,26 @@ local function line_of(text, at)
   return select(2, text:sub(1, at - 1):gsub("\n", "")) + 1
 end
 
+local function run(folder)
+  local result = assert(process.run { timeout = 120, argv = { process.env "MOONPHASE" or "build/moonphase", "--lua", "lua", "check",
+    folder .. "/mine", "--only", "load,lint,specs" } })
+  process.run { argv = { "rm", "-rf", folder } }
+  return result
+end
+
 local function check(break_)
   local folder = assert(fs.temporary())
   assert(process.run({ argv = { "cp", "-r", root .. "/policies", folder .. "/mine" } }).status == 0)
   local path = folder .. "/mine/" .. break_[2]
   local text = assert(fs.read(path))
+  if not break_[3] then
+    assert(fs.remove(path))
+    return run(folder), 0
+  end
   local from, to = text:find(break_[3], 1, true)
   assert(from, break_[2] .. " has no " .. break_[3] .. " any more: this spec edits it")
   assert(fs.write(path, text:sub(1, from - 1) .. break_[4] .. text:sub(to + 1)))
-  local result = assert(process.run { timeout = 120, argv = { process.env "MOONPHASE" or "build/moonphase", "--lua", "lua", "check",
-    folder .. "/mine", "--only", "load,lint,specs" } })
-  process.run { argv = { "rm", "-rf", folder } }
-  return result, line_of(text, from)
+  return run(folder), line_of(text, from)
 end
 
 describe("moonphase check says where and what to do when", function()

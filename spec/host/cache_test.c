@@ -3,6 +3,7 @@
 
 #include "base/xalloc.h"
 #include "kube/cache.h"
+#include "pick.h"
 #include "test.h"
 
 static struct clock clock_;
@@ -904,16 +905,6 @@ TEST(a_thousand_objects_cost_little_more_than_their_bytes)
 }
 
 /* --- a walk: a server, a watch that is behind, and our writes, in any order --- */
-
-static uint64_t random_state = 88172645463325252u;
-
-static unsigned pick(unsigned n)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (unsigned)(random_state % n);
-}
 
 #define NAMES 4
 #define LOG 4096

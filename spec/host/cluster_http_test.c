@@ -239,5 +239,5 @@ TEST(the_cluster_may_go_while_a_call_is_under_way)
 
 TEST_MAIN(T(a_get_comes_back_and_carried_the_token), T(a_busy_server_is_asked_again),
 	T(a_cut_answer_to_a_get_is_asked_for_again), T(a_cut_answer_to_a_write_is_an_error), T(nobody_there_is_said_at_once),
-	T(a_status_object_is_read), T(a_stream_delivers_and_dies_of_silence), T(a_stream_ends_in_order),
+	T(a_status_object_is_read), T_TIMED(a_stream_delivers_and_dies_of_silence), T(a_stream_ends_in_order),
 	T(a_stream_is_cancelled_inside_its_bytes), T(the_cluster_may_go_while_a_call_is_under_way))

@@ -1,10 +1,11 @@
 -- The whole loop, from watches over the queue to writes, on a fake cluster and with policies of a few lines.
 
 local contract = require "contract"
-local controller = require "controller"
-local fake = require("include") "spec/host/fake_cluster.lua"
+local include = require "include"
+local fake = include "spec/host/fake_cluster.lua"
+local models = include "spec/host/models.lua"
 
-local ROOT = "/apis/example.org/v1/namespaces/hub/models/"
+local ROOT, eventually = models.ROOT, models.eventually
 local SERVICES = "/api/v1/namespaces/hub/services/"
 
 local HEAD = [[
@@ -29,44 +30,14 @@ return M
 local cluster, running
 
 local function start(source, options)
-  local generation, failure = policy.load { files = { ["phdeployment.lua"] = source }, name = "spec" }
-  assert(generation, failure and failure.text)
-  options = options or {}
-  options.cluster, options.generation, options.module = cluster, generation, "phdeployment"
-  options.settings, options.namespaces = options.settings or {}, { "hub" }
-  running = controller.new(options)
+  running = models.controller(cluster, source, options)
   running:run()
   return running
 end
 
-local function eventually(what, holds)
-  local deadline = loop.now() + 5
-  while loop.now() < deadline do
-    local value = holds()
-    if value then return value end
-    loop.sleep(0.005)
-  end
-  error("never: " .. what, 2)
-end
-
--- Until nothing is to be done but what waits for its time.
-local function settled()
-  local quiet = 0
-  loop.sleep(0.1) -- a change of a child is looked at a moment later
-  eventually("the queue is empty", function()
-    local ready, in_work = running.queue:depth()
-    quiet = (ready == 0 and in_work == 0 and running.busy == 0) and quiet + 1 or 0
-    return quiet > 3
-  end)
-end
-
-local function model(name, port)
-  local old = cluster.objects[ROOT .. name]
-  return cluster:put(ROOT .. name, { apiVersion = "example.org/v1", kind = "Model",
-    metadata = { name = name, uid = "uid-of-" .. name }, spec = { port = port or 80, group = "g" }, status = old and old.status })
-end
-
-local function status_of(name) return cluster.objects[ROOT .. name].status or {} end
+local function settled() models.settled(running, 0.1) end
+local function model(name, port) return models.put(cluster, name, { port = port or 80, group = "g" }) end
+local function status_of(name) return models.status_of(cluster, name) end
 
 local function condition(name, type_of)
   for _, one in ipairs(status_of(name).conditions or {}) do

@@ -7,12 +7,13 @@
 #include "base/xalloc.h"
 #include "kube/credentials.h"
 #include "kube/credentials_exec.h"
+#include "temporary.h"
 #include "test.h"
 
 #define CERT(n) "-----BEGIN CERTIFICATE-----\n" n "\n-----END CERTIFICATE-----\n"
 #define KEY "-----BEGIN PRIVATE KEY-----\nk\n-----END PRIVATE KEY-----\n"
 
-static char dir[] = "/tmp/moonphase-cred-XXXXXX";
+static const char *dir;
 static struct kube_config config;
 static struct clock *clock_;
 static struct clock virtual_clock;
@@ -20,18 +21,9 @@ static struct loop *loop;
 static struct credentials *credentials;
 static struct err e;
 
-static void clean_up(void)
-{
-	char command[100];
-	snprintf(command, sizeof command, "rm -r %s", dir);
-	if (system(command) != 0)
-		perror(command);
-}
-
 static void begin(void)
 {
-	CHECK(mkdtemp(dir) != NULL);
-	atexit(clean_up);
+	dir = temporary_folder();
 	config = (struct kube_config){.server = xstrdup("https://host")};
 }
 

@@ -1,9 +1,10 @@
 -- Events: written behind the work, counted up when they repeat, bounded in every way; and what the host tells of itself.
 
-local controller = require "controller"
 local events = require "events"
-local fake = require("include") "spec/host/fake_cluster.lua"
+local include = require "include"
+local fake = include "spec/host/fake_cluster.lua"
 local inprocess = require "sandbox.inprocess"
+local models = include "spec/host/models.lua"
 
 log.configure("error", "text")
 
@@ -305,7 +306,7 @@ end)
 
 -- ---------------------------------------------------------------- an operator that tells
 
-local ROOT, EVENTS = "/apis/example.org/v1/namespaces/hub/models/", "/api/v1/namespaces/hub/events/"
+local ROOT, EVENTS, eventually = models.ROOT, "/api/v1/namespaces/hub/events/", models.eventually
 
 local POLICY = [[
 local M = { label = "model", kind = { api_version = "example.org/v1", kind = "Model", resource = "models" },
@@ -324,31 +325,13 @@ return M
 
 local cluster, running
 
-local function model(name, spec)
-  local old = cluster.objects[ROOT .. name]
-  return cluster:put(ROOT .. name, { apiVersion = "example.org/v1", kind = "Model", metadata = { name = name, uid = "uid-of-" .. name },
-    spec = spec or {}, status = old and old.status })
-end
-
+local function model(name, spec) return models.put(cluster, name, spec or {}) end
 local function event(name, reason) return cluster.objects[EVENTS .. "uid-of-" .. name .. "." .. reason:lower()] end
-
-local function eventually(what, holds)
-  local deadline = loop.now() + 5
-  while loop.now() < deadline do
-    local value = holds()
-    if value then return value end
-    loop.sleep(0.005)
-  end
-  error("never: " .. what, 2)
-end
 
 local function spec(name, body, options)
   it(name, function()
     cluster = fake.new()
-    local generation = assert(policy.load { files = { ["phdeployment.lua"] = POLICY }, name = "spec" })
-    options = options or {}
-    options.cluster, options.generation, options.module, options.settings, options.namespaces = cluster, generation, "phdeployment", {}, { "hub" }
-    running = controller.new(options)
+    running = models.controller(cluster, POLICY, options)
     running:run()
     local ok, failure = xpcall(body, require "where")
     running:stop(5)

@@ -1,8 +1,5 @@
 /* The HTTP server, asked over plain sockets: the peer says exactly these bytes. */
-#include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -13,6 +10,7 @@
 #include "base/xalloc.h"
 #include "http/server.h"
 #include "loop/loop.h"
+#include "socket_peer.h"
 #include "test.h"
 
 static struct loop *l;
@@ -85,46 +83,17 @@ static void stop(void)
 
 static int connect_to_server(void)
 {
-	const char *colon = strrchr(http_server_address(server), ':');
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-		.sin_port = htons((uint16_t)atoi(colon + 1))};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	CHECK(connect(fd, (struct sockaddr *)&a, sizeof a) == 0);
-	return fd;
+	return peer_connect(http_server_address(server), 0);
 }
 
 static void say(int fd, const char *text)
 {
-	size_t len = strlen(text);
-	while (len != 0) {
-		ssize_t n = send(fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n > 0) {
-			text += n;
-			len -= (size_t)n;
-		} else if (n < 0 && errno != EAGAIN)
-			return;
-		else
-			wait_ms(5);
-	}
+	peer_say(l, fd, text);
 }
 
-/* What the server has said within a moment; "<closed>" behind it if it closed. */
 static const char *hear(int fd)
 {
-	static char text[65536];
-	size_t len = 0;
-	for (int i = 0; i < 12; i++) {
-		wait_ms(10);
-		ssize_t n = recv(fd, text + len, sizeof text - len - 10, MSG_DONTWAIT);
-		if (n > 0)
-			len += (size_t)n;
-		if (n == 0 || (n < 0 && errno == ECONNRESET)) {
-			strcpy(text + len, "<closed>");
-			return text;
-		}
-	}
-	text[len] = '\0';
-	return text;
+	return peer_hear(l, fd, 120);
 }
 
 TEST(a_call_arrives_with_method_path_query_headers_and_body)

@@ -1,13 +1,11 @@
 /* Answers in pieces, heard over plain sockets. */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 
 #include "base/buffer.h"
 #include "http/server.h"
 #include "loop/loop.h"
+#include "socket_peer.h"
 #include "test.h"
 
 static struct loop *l;
@@ -74,38 +72,17 @@ static void stop(void)
 
 static int connect_to_server(void)
 {
-	const char *colon = strrchr(http_server_address(server), ':');
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-		.sin_port = htons((uint16_t)atoi(colon + 1))};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), small = 4096;
-	if (backlog != 0) /* a peer of small pockets */
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-	CHECK(connect(fd, (struct sockaddr *)&a, sizeof a) == 0);
-	return fd;
+	return peer_connect(http_server_address(server), backlog != 0 ? 4096 : 0); /* a peer of small pockets */
 }
 
 static void say(int fd, const char *text)
 {
-	CHECK_INT(send(fd, text, strlen(text), MSG_NOSIGNAL), ==, strlen(text));
+	peer_say(l, fd, text);
 }
 
-/* What the server says within a moment; "<closed>" behind it if it closed. */
 static const char *hear(int fd)
 {
-	static char text[65536];
-	size_t len = 0;
-	for (int i = 0; i < 6; i++) {
-		wait_ms(10);
-		ssize_t n = recv(fd, text + len, sizeof text - len - 10, MSG_DONTWAIT);
-		if (n > 0)
-			len += (size_t)n;
-		if (n == 0 || (n < 0 && errno == ECONNRESET)) {
-			strcpy(text + len, "<closed>");
-			return text;
-		}
-	}
-	text[len] = '\0';
-	return text;
+	return peer_hear(l, fd, 60);
 }
 
 static int open_stream(void)

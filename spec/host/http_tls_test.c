@@ -63,6 +63,7 @@ static char *text_of(const char *name)
 }
 
 static const char *client_ca; /* of the next server */
+static unsigned patience_s = 60; /* with a request; of the next server */
 
 /* The Host header; of a server with client_ca who calls: "127.0.0.1 NAME", or "127.0.0.1 -" where nobody stands for the caller. */
 static void on_call(void *arg, struct http_call *c)
@@ -85,7 +86,7 @@ static void set_up(const char *san)
 	l = loop_new();
 	client = http_client_new(l);
 	server = http_server_open(l, &(struct http_server_options){.address = "127.0.0.1:0", .cert_pem = cert,
-		.key_pem = key, .client_ca_pem = client_ca, .request_timeout_s = 1, .idle_timeout_s = 5, .per_address_max = 40,
+		.key_pem = key, .client_ca_pem = client_ca, .request_timeout_s = patience_s, .idle_timeout_s = 5, .per_address_max = 40,
 		.on_call = on_call}, &e);
 	if (server == NULL)
 		FAIL("%s", e.text);
@@ -431,6 +432,7 @@ static bool was_closed(int fd)
 
 TEST(whoever_takes_too_long_to_ask_is_shown_out_however_it_drips)
 {
+	patience_s = 1;
 	set_up("IP:127.0.0.1");
 	char *ca = text_of("server-ca.pem");
 	int silent = connect_plain(), dripping = connect_plain();
@@ -456,12 +458,15 @@ TEST(one_address_has_a_bounded_number_of_connections)
 	int fds[60], closed = 0;
 	for (int i = 0; i < 60; i++)
 		fds[i] = connect_plain();
-	pass(200);
-	for (int i = 0; i < 60; i++) {
-		closed += was_closed(fds[i]);
-		close(fds[i]);
+	for (int round = 0; round < 50 && closed < 20; round++) {
+		pass(200);
+		closed = 0;
+		for (int i = 0; i < 60; i++)
+			closed += was_closed(fds[i]);
 	}
 	CHECK_INT(closed, ==, 20);
+	for (int i = 0; i < 60; i++)
+		close(fds[i]);
 	tear_down();
 }
 
@@ -474,5 +479,5 @@ TEST_MAIN(T(the_right_authority_is_accepted_as_text_and_as_file),
 	T(connections_are_kept_for_one_identity_and_not_shared_with_another),
 	T(a_new_certificate_is_shown_from_the_next_handshake_on_and_a_bad_one_changes_nothing),
 	T(a_client_is_known_by_a_certificate_that_an_authority_stands_for_and_no_other),
-	T(whoever_takes_too_long_to_ask_is_shown_out_however_it_drips),
+	T_TIMED(whoever_takes_too_long_to_ask_is_shown_out_however_it_drips),
 	T(one_address_has_a_bounded_number_of_connections))

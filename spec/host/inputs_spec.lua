@@ -7,22 +7,15 @@
 local beside = require "beside"
 local contract = require "contract"
 local controller = require "controller"
-local fake = require("include") "spec/host/fake_cluster.lua"
+local include = require "include"
+local fake = include "spec/host/fake_cluster.lua"
 local inputs = require "inputs"
+local models = include "spec/host/models.lua"
 local policies = require "policies"
 local request = require "inputs.request"
 
 local TTL = 0.25
-
-local function eventually(what, holds, seconds)
-  local deadline = loop.now() + (seconds or 10)
-  while loop.now() < deadline do
-    local value = holds()
-    if value then return value end
-    loop.sleep(0.005)
-  end
-  error("never: " .. what, 2)
-end
+local eventually = models.eventually
 
 -- ---------------------------------------------------------------- a server that does what it is told
 
@@ -438,21 +431,16 @@ end
 return M
 ]]
 
-local ROOT = "/apis/example.org/v1/namespaces/hub/models/"
+local ROOT = models.ROOT
 local cluster, running, teams
 
-local function model(name, team)
-  return cluster:put(ROOT .. name, { apiVersion = "example.org/v1", kind = "Model", metadata = { name = name, uid = "uid-of-" .. name },
-    spec = { team = team } })
-end
-
-local function status_of(name) return cluster.objects[ROOT .. name].status or {} end
+local function model(name, team) return models.put(cluster, name, { team = team }) end
+local function status_of(name) return models.status_of(cluster, name) end
 
 local function start(source, said)
-  local toy, failure = policy.load { files = { ["phdeployment.lua"] = source or TOY }, name = "toy" }
-  assert(toy, failure and failure.text)
-  running = controller.new { cluster = cluster, generation = toy, module = "phdeployment", namespaces = { "hub" }, catalog_namespace = "ops",
-    settings = { teams = said or { endpoint = teams.url, ttlSeconds = TTL, timeoutSeconds = 0.3 } } }
+  local toy
+  running, toy = models.controller(cluster, source or TOY, { catalog_namespace = "ops",
+    settings = { teams = said or { endpoint = teams.url, ttlSeconds = TTL, timeoutSeconds = 0.3 } } })
   running:run()
   return toy
 end

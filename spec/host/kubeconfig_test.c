@@ -8,28 +8,20 @@
 #include "base/base64.h"
 #include "base/xalloc.h"
 #include "kube/config.h"
+#include "temporary.h"
 #include "test.h"
 
 #define CERT "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 #define KEY "-----BEGIN EC PRIVATE KEY-----\nMHcC\n-----END EC PRIVATE KEY-----\n"
 
-static char dir[] = "/tmp/moonphase-kube-XXXXXX";
+static const char *dir;
 static struct kube_config c;
 static struct err e;
 
-/* A folder of its own, removed at exit; nothing of the machine's shines in. */
-static void clean_up(void)
-{
-	char command[100];
-	snprintf(command, sizeof command, "rm -r %s", dir);
-	if (system(command) != 0)
-		perror(command);
-}
-
+/* A folder of its own; nothing of the machine's shines in. */
 static void begin(void)
 {
-	CHECK(mkdtemp(dir) != NULL);
-	atexit(clean_up);
+	dir = temporary_folder();
 	setenv("HOME", dir, 1);
 	unsetenv("KUBECONFIG");
 	unsetenv("KUBERNETES_SERVICE_HOST");

@@ -62,7 +62,8 @@ TEST(a_task_that_defers_itself_does_not_hold_the_loop)
 	struct job j = job(1000000000);
 	j.task.data = &j;
 	loop_defer(l, &j.task);
-	wait_ms(20); /* timers still fire */
+	for (int round = 0; round < 500 && j.runs <= 10; round++)
+		wait_ms(20); /* timers still fire */
 	CHECK_INT(j.runs, >, 10);
 	loop_undefer(l, &j.task);
 	int runs = j.runs;
@@ -563,7 +564,7 @@ TEST_MAIN(T(a_deferred_task_runs_though_nothing_else_happens),
 	T(work_is_done_on_another_thread_and_reported_on_this_one),
 	T(time_that_a_turn_spent_off_the_processor_is_told_apart),
 	T(a_long_turn_is_measured_and_waiting_is_not),
-	T(a_burst_of_changes_in_a_folder_is_one_change),
+	T_TIMED(a_burst_of_changes_in_a_folder_is_one_change),
 	T(a_change_in_a_folder_below_is_seen_also_when_the_folder_is_new),
 	T(what_came_and_went_is_no_change),
 	T(a_configmap_that_swaps_its_data_link_is_one_change),

@@ -60,6 +60,20 @@ describe("a policies folder", function()
     assert.contains("the policies folder cannot be read", why)
   end)
 
+  it("may have been saved by an editor that puts a byte order mark in front", function()
+    with_folder({ ["phdeployment.lua"] = "\xEF\xBB\xBFreturn { decide = function() return { word = 'marked' } end }" }, function(dir)
+      assert.equal("marked", word_of(dir))
+    end)
+  end)
+
+  it("that is not UTF-8 is refused with the line", function()
+    with_folder({ ["phdeployment.lua"] = "return {}\n-- caf\xE9\n" }, function(dir)
+      local files, why = policies.files(dir)
+      assert.is_nil(files)
+      assert.equal("phdeployment.lua:2: here is a letter that is not UTF-8 (byte 0xE9): save the file as UTF-8", why)
+    end)
+  end)
+
   it("with a mistake is refused with file, line and the line's text", function()
     with_folder({ ["phdeployment.lua"] = "\nlocal x = = 1" }, function(dir)
       local generation, why = policies.load(dir)
@@ -95,11 +109,49 @@ describe("settings", function()
 
   it("of the wrong shape are refused", function()
     for text, sentence in pairs { ["box: 5"] = "box must be a map", ["box:"] = "box must be a map", ["list: {a: 1}"] = "list must be a list",
-      ["- a"] = "settings are a map", ["a: 1\n---\nb: 2"] = "2 documents", ["a: [1"] = "line" } do
+      ["- a"] = "settings are a map", ["a: 1\n---\nb: 2"] = "2 documents", ["a: [1"] = "over.yaml:2: " } do
       local settings, why = over(text)
       assert.is_nil(settings, text)
       assert.contains(sentence, why)
     end
+  end)
+
+  it("that are no YAML are told with file and line, and in words that say what to do", function()
+    for text, words in pairs {
+      ["box:\n\tinner: 1\n"] = { 2, "a tab: YAML is indented with spaces only" },
+      ["box:\n  inner: 1\n   other: 2\n"] = { 3, "a second `:` in a value" },
+      ["box:\n   inner: 1\n  other: 2\n"] = { 3, "names that belong together begin in the same column" },
+      ["box\na: 1\n"] = { 2, "a second `:` in a value" },
+      ["a: 1\nroute\n"] = { 3, "a name without a value, here or in the line above" },
+    } do
+      local dir_of
+      with_folder({ ["over.yaml"] = text }, function(dir)
+        local settings, why, place = policies.settings(FILES, dir .. "/over.yaml")
+        assert.is_nil(settings)
+        assert.contains(words[2], why)
+        assert.equal(words[1], place.line, text)
+        assert.equal(dir .. "/over.yaml", place.file)
+        dir_of = dir
+      end)
+      assert.is_not_nil(dir_of)
+    end
+  end)
+
+  it("of another type say what stands there, and what they are without", function()
+    local files = { ["settings.yaml"] = "grace: {image: 10}\nname: x\n" }
+    local _, why, place = nil, nil, nil
+    with_folder({ ["over.yaml"] = "name: y\ngrace:\n  image: 10s\n" }, function(dir)
+      _, why, place = policies.settings(files, dir .. "/over.yaml")
+    end)
+    assert.contains('over.yaml:3: the setting grace.image must be a number, not the text "10s": it is written without a unit', why)
+    assert.equal("image: 10s", place.source)
+    _, why = over("name:\n", files)
+    assert.contains("the setting name has no value: it must be text", why)
+  end)
+
+  it("that are gone from the policies are not blamed on the administrator's file", function()
+    local _, why = over("a: 1\n", { ["settings.yaml"] = "" })
+    assert.contains("settings.yaml of the policies is empty", why)
   end)
 
   it("may be empty", function()

@@ -1,6 +1,7 @@
 /* The queue's rules one by one, then a random walk against a model that is too simple to be
  * wrong: no key is lost, none is in two hands. */
 #include "base/metrics.h"
+#include "pick.h"
 #include "test.h"
 #include "work/queue.h"
 
@@ -312,16 +313,6 @@ static struct {
 	unsigned failures;
 	const char *taken;
 } model[KEYS];
-
-static uint64_t random_state = 88172645463325252u;
-
-static unsigned pick(unsigned n)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (unsigned)(random_state % n);
-}
 
 static void model_later(unsigned k, uint64_t after)
 {

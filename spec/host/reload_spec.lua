@@ -1,11 +1,13 @@
 -- A policies folder that is edited while a controller runs on a fake cluster: what is live, what is refused, what goes back.
 
 local controller = require "controller"
-local fake = require("include") "spec/host/fake_cluster.lua"
+local include = require "include"
+local fake = include "spec/host/fake_cluster.lua"
+local models = include "spec/host/models.lua"
 local reload = require "reload"
 local trial = require "reload.trial"
 
-local ROOT = "/apis/example.org/v1/namespaces/hub/models/"
+local eventually = models.eventually
 local SERVICES = "/api/v1/namespaces/hub/services/"
 local WORKLOADS = "/apis/apps/v1/namespaces/hub/deployments/"
 
@@ -39,33 +41,9 @@ local function write(name, text)
   assert(fs.write(folder .. "/" .. name, text))
 end
 
-local function eventually(what, holds, seconds)
-  local deadline = loop.now() + (seconds or 10)
-  while loop.now() < deadline do
-    local value = holds()
-    if value then return value end
-    loop.sleep(0.002)
-  end
-  error("never: " .. what, 2)
-end
-
-local function settled()
-  local quiet = 0
-  loop.sleep(0.06)
-  eventually("the queue is empty", function()
-    local ready, in_work = running.queue:depth()
-    quiet = (ready == 0 and in_work == 0 and running.busy == 0) and quiet + 1 or 0
-    return quiet > 3
-  end)
-end
-
-local function model(name, port)
-  local old = cluster.objects[ROOT .. name]
-  return cluster:put(ROOT .. name, { apiVersion = "example.org/v1", kind = "Model",
-    metadata = { name = name, uid = "uid-of-" .. name }, spec = { port = port or 80 }, status = old and old.status })
-end
-
-local function status_of(name) return cluster.objects[ROOT .. name].status or {} end
+local function settled() models.settled(running, 0.06) end
+local function model(name, port) return models.put(cluster, name, { port = port or 80 }) end
+local function status_of(name) return models.status_of(cluster, name) end
 
 -- What a Deployment's controller would say of each.
 local function play(phase_of)
@@ -281,7 +259,7 @@ describe("an edit is refused, and the policies before it go on:", function()
   spec("settings that are none", {}, function()
     local refusal = save("a: [", "settings.yaml")
     assert.equal("settings", refusal.step)
-    assert.contains("settings.yaml line 2", refusal.text)
+    assert.contains("settings.yaml:2: ", refusal.text)
     refusal = save("reload: {deletions: some}", "settings.yaml")
     assert.contains("settings.yaml:1: the setting reload.deletions must be a number", refusal.text)
     refusal = save("reload: {deletions: 0.5}", "settings.yaml")
@@ -296,6 +274,18 @@ describe("an edit is refused, and the policies before it go on:", function()
     local refusal = save(edited("seen.object", "seen.objekt"))
     assert.equal("lint", refusal.step)
     assert.equal(7, refusal.line)
+  end)
+
+  spec("what lint finds, in its words also where a decision was refused before lint came to its end", { hooks = { lint = function(files)
+    loop.sleep(0.1)
+    return files["phdeployment.lua"]:find "seen.objekt" and { { file = "phdeployment.lua", line = 7, text = "seen has no objekt" } } or {}
+  end } }, function()
+    local refusal = save(edited("seen.object", "seen.objekt"))
+    assert.equal("lint", refusal.step)
+    assert.contains("seen has no objekt", refusal.text)
+    refusal = save(edited('said = "one"', 'said = o.nothing.there'))
+    assert.equal("decisions", refusal.step) -- lint, which is asked beside it, finds nothing
+    assert.is_nil(save(edited('said = "one"', 'said = "two"')))
   end)
 
   spec("what does not load, in lint's words where lint has some for that line", { hooks = { lint = function(files)
@@ -352,7 +342,8 @@ it("a refusal, and an edit that is live, are Events on the pod that moonphase ru
   assert.equal("pod-uid", refused.involvedObject.uid)
   assert.equal("Pod", refused.involvedObject.kind)
   assert.equal("Warning", refused.type)
-  assert.equal("load: phases.lua:3: no\nphases.lua:3: oops.x.y()\nnil was: oops.x", refused.message)
+  assert.equal("load: phases.lua:3: no\nphases.lua:3: oops.x.y()\nnil was: oops.x (nothing is there: test it before it is used)",
+    refused.message)
   assert.equal("decisions: 3 objects", eventually("the reload is told", function() return event "PolicyReloaded" end).message)
 end)
 

@@ -217,6 +217,28 @@ describe("moonphase test", function()
     assert.contains('the local "count" changed between calls', result.output)
   end)
 
+  it("says once of a file of the policies that it does not load, in the words of check, and runs no spec of them", function()
+    local result = test { ["failures.lua"] = FOLDER["failures.lua"]:gsub("PodsHealthy\", when", "PodsHealthy\" when") }
+    assert.equal(1, result.status)
+    assert.contains("FAIL failures.lua: loads\n     failures.lua:2: `}` or a comma was expected in the table of line 2, and here is `when`",
+      result.output)
+    assert.contains("0 passed, 1 failed", result.output)
+  end)
+
+  it("shows a mistake that keeps several spec files from loading with the first of them", function()
+    local result = test { ["spec_world.lua"] = "local x = nil\nreturn { new = function() return x.y end, deployed = x.y }\n",
+      ["a_spec.lua"] = "local world = require 'spec_world'\nit('x', function() assert(world) end)\n",
+      ["b_spec.lua"] = "local world = require 'spec_world'\nit('x', function() assert(world) end)\n" }
+    assert.contains("FAIL b_spec.lua: loads\n     as in a_spec.lua: spec_world.lua:2: attempt to index a nil value", result.output)
+    assert.equal(1, select(2, result.output:gsub("\n         return { new", "")))
+  end)
+
+  it("says of a folder of policies without its phdeployment.lua that this is missing", function()
+    local result = test { ["phdeployment.lua"] = false }
+    assert.equal(1, result.status)
+    assert.contains("holds no phdeployment.lua", result.errors)
+  end)
+
   it("says of a file that does not load which line is wrong, and runs the others", function()
     local result = test { ["phases_spec.lua"] = "it('x', function(\n" }
     assert.contains("FAIL phases_spec.lua: loads", result.output)
@@ -379,7 +401,7 @@ describe("what makes no sense in a file of cases is refused with its line:", fun
       "in a circle" },
     ["a base and a whole world"] = { "cases:\n  - name: a\n    base: new\n    seen: {}\n    expect: {phase: x}\n",
       "4: a base and a whole `seen` are one too many" },
-    ["no YAML"] = { "cases:\n  - name: a\n   base: x\n", "line 3" },
+    ["no YAML"] = { "cases:\n  - name: a\n   base: x\n", "3: this line, or the one above it, is indented differently" },
     ["brackets in braces"] = { "cases:\n  - name: a\n    given: {pods[0].x: 1}\n",
       "Put a path with brackets in quotes, or on a line of its own" },
     ["two documents"] = { "cases: []\n---\ncases: []\n", "a file of cases is one document" },
@@ -466,6 +488,31 @@ describe("moonphase check", function()
     assert.contains("failures_cases.yaml: warning: a pod that has ended: comes out differently when pairs goes the other way",
       result.output)
     assert.contains("order:  ok    1 test hangs on the order of pairs", result.output)
+  end)
+
+  it("tells a mistake that many specs meet once, and how many there are", function()
+    local result = check({ ["phdeployment.lua"] = FOLDER["phdeployment.lua"]:gsub("seen = seen, object", "x = seen.no.thing, seen = seen, object") },
+      "--only", "load,specs")
+    assert.equal(1, select(2, result.output:gsub("phdeployment.lua:3: error: ", "")), result.output)
+    assert.matches("attempt to index a nil value %(field 'no'%) %(and %d+ more like it%)", result.output)
+  end)
+
+  it("refuses settings that the policies themselves call wrong, with file and line", function()
+    local files = { ["phdeployment.lua"] = FOLDER["phdeployment.lua"]:gsub("  decide = decide,",
+      "  decide = decide,\n  check_settings = function(s) return s.limit > 9 and 'limit is ' .. s.limit .. ': 9 is the most' or nil end,") }
+    assert.contains("load:   ok", check(files, "--only", "load").output)
+    files["settings.yaml"] = "# at most 9\nlimit: 10\n"
+    assert.contains("settings.yaml:2: error: limit is 10: 9 is the most\n    limit: 10\nload:   FAILS", check(files, "--only", "load").output)
+    files["settings.yaml"] = "limit: 1\n"
+    files["over.yaml"] = "limit: 11\n"
+    with_folder(files, function(dir)
+      local result = moonphase("check", dir, "--only", "load", "--settings", dir .. "/over.yaml")
+      assert.contains(dir .. "/over.yaml:1: error: limit is 11: 9 is the most", result.output)
+    end)
+  end)
+
+  it("tells what does not load also where lint is not asked", function()
+    assert.contains("failures.lua:2: error: ", check({ ["failures.lua"] = "return rules {\n" }, "--only", "load").output)
   end)
 
   it("takes an administrator's settings, and refuses wrong ones", function()

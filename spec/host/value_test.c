@@ -10,6 +10,7 @@
 #include "base/buffer.h"
 #include "base/xalloc.h"
 #include "script/value.h"
+#include "pick.h"
 #include "test.h"
 
 static lua_State *L;
@@ -238,16 +239,6 @@ TEST(quantities_are_told_apart_from_what_is_none)
 }
 
 /* --- against cJSON --- */
-
-static unsigned long long random_state = 88172645463325252u;
-
-static unsigned pick(unsigned n)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (unsigned)(random_state >> 33) % n;
-}
 
 static void add_text(struct buffer *b)
 {

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "kube/watch.h"
+#include "pick.h"
 #include "test.h"
 
 /* --- the wire --- */
@@ -922,16 +923,6 @@ TEST(a_watch_can_be_stopped_by_synced_and_by_trouble)
 }
 
 /* --- a cluster that fails at random: in the end the cache agrees with it --- */
-
-static uint64_t random_state = 88172645463325252u;
-
-static unsigned pick(unsigned n)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (unsigned)(random_state % n);
-}
 
 #define NAMES 5
 

@@ -98,6 +98,9 @@ TEST(what_yaml_has_too_much_of_is_refused_with_line_and_column)
 	CHECK_CONTAINS(refusal("!x {a: 1}\n"), "tags");
 	CHECK_CONTAINS(refusal("# c\n%TAG ! tag:x,2000:\n---\na: 1\n"), "line 2 column 1: tag directives (%TAG) are not supported");
 	CHECK_TEXT(read_yaml("a: x %TAG y\n"), "[{\"a\":\"x %TAG y\"}]");
+	CHECK_CONTAINS(refusal("\xef\xbb\xbf%TAG ! x\n"), "%TAG");
+	CHECK_CONTAINS(refusal("# c\xe2\x80\xa8%TAG ! x\n"), "%TAG");
+	CHECK_TEXT(read_yaml("a: \xd9\xa8%TAG\n"), "[{\"a\":\"\xd9\xa8%TAG\"}]"); /* a letter that ends like U+2028 */
 	CHECK_CONTAINS(refusal("a: .inf\n"), "infinity and NaN cannot be said in JSON");
 	CHECK_CONTAINS(refusal("- .NaN\n"), "line 1 column 3: infinity");
 	CHECK_CONTAINS(refusal("a: \"x\\0y\"\n"), "a text holds a NUL character");

@@ -201,6 +201,18 @@ describe("moonphase apply", function()
     end)
   end)
 
+  it("says that an operator with other policies wrote a template back, and begins no other model", function()
+    harness.with({}, function(world)
+      rest(world, { "a", "b" })
+      local folder, file = labelled(world, "labelled"), world.folder .. "/saved.plan"
+      assert.equal(2, plan(world, folder, "--save", file).status)
+      local result = program { "apply", file }
+      assert.equal(1, result.status, result.output .. result.errors)
+      assert.contains("it was written back: does an operator run with other policies? Give it the new ones, too", result.output)
+      assert.contains("/b: NOT DONE: it has not begun: ", result.output)
+    end)
+  end)
+
   it("does nothing when the folder is not the one that was planned with, and names the file", function()
     harness.with({}, function(world)
       rest(world, { "a" })

@@ -551,11 +551,87 @@ describe("the scheduler", function()
       .. "2 Insufficient cpu.", select(3, condition "PodScheduled"))
   end)
 
+  local function apart_from(app)
+    return { podAntiAffinity = { requiredDuringSchedulingIgnoredDuringExecution = json.array {
+      { topologyKey = "kubernetes.io/hostname", labelSelector = { matchLabels = { app = app } } } } } }
+  end
+
+  it("keeps a pod away from one that wants none like it beside it, until that one goes", function()
+    start { nodes = json.array { { name = "n" } } }
+    pod(function(o) o.metadata.name, o.spec.affinity = "alone", apart_from "loud" end)
+    c:settle()
+    pod(function(o) o.metadata.labels = { app = "loud" } end)
+    c:settle()
+    assert.equal("0/1 nodes are available: 1 node(s) didn't match pod affinity/anti-affinity, 1 node(s) didn't satisfy existing pods "
+      .. "anti-affinity rules.", select(3, condition "PodScheduled"))
+    c:delete("pods", "default", "alone", nil, 0)
+    c:run_for(5)
+    assert.equal("n", get("pods", "p").spec.nodeName)
+  end)
+
+  it("does not take a pod that means another namespace's, or none, for one that keeps others away", function()
+    start { nodes = json.array { { name = "n" } }, namespaces = json.array { "other" } }
+    pod(function(o)
+      o.metadata.name, o.metadata.namespace, o.spec.affinity = "alone", "other", apart_from "loud"
+    end)
+    c:settle()
+    pod(function(o) o.metadata.labels = { app = "loud" } end)
+    c:settle()
+    assert.equal("n", get("pods", "p").spec.nodeName)
+  end)
+
+  it("gives a node that gave away more than it has only to pods that ask for nothing", function()
+    start { nodes = json.array { { name = "n", capacity = { cpu = 1 } } } }
+    pod(function(o)
+      o.metadata.name, o.spec.nodeName = "greedy", "n"
+      o.spec.containers[1].resources = { requests = { cpu = "5" } }
+    end)
+    c:settle()
+    pod(function(o) o.spec.containers[1].resources = { requests = { memory = "1Mi" } } end)
+    pod(function(o) o.metadata.name = "modest" end)
+    c:settle()
+    assert.equal("0/1 nodes are available: 1 Insufficient cpu.", select(3, condition "PodScheduled"))
+    assert.equal("n", get("pods", "modest").spec.nodeName)
+  end)
+
   it("says when there are no nodes at all", function()
     start { nodes = json.array {} }
     pod()
     c:settle()
     assert.equal("no nodes available to schedule pods", select(3, condition "PodScheduled"))
+  end)
+end)
+
+describe("a deployment", function()
+  it("that is scaled in the middle of a stuck rollout keeps a pod that serves, in whatever order the controllers work", function()
+    for seed = 1, 30 do
+      start(nil, seed)
+      c:set_image("reg/app:v2", "never ready")
+      deployment(function(o)
+        o.spec.replicas, o.spec.strategy = 4, { type = "RollingUpdate", rollingUpdate = { maxSurge = 1, maxUnavailable = 0 } }
+      end)
+      c:run_for(5)
+      local function patch(body)
+        assert.truthy(verbs.patch(w, w.registry:by_id "deployments.apps", "default", "app", "merge", body, {}))
+        c:run_for(5)
+      end
+      patch { spec = { template = { spec = { containers = json.array { { name = "main", image = "reg/app:v2" } } } } } }
+      patch { spec = { replicas = 1 } }
+      local status_of = get("deployments.apps", "app").status
+      assert.equal("1 of 2 available", ("%d of %d available"):format(status_of.availableReplicas or 0, status_of.replicas), "seed " .. seed)
+    end
+  end)
+
+  it("whose pods are refused before they have a name says so with the beginning of it", function()
+    start()
+    deployment(function(o) o.spec.template.spec.priorityClassName = "nobody" end)
+    c:run_for(5)
+    local set = w:each("replicasets.apps", "default")[1]
+    local failure
+    for _, one in ipairs(get("deployments.apps", "app").status.conditions) do
+      if one.type == "ReplicaFailure" then failure = one end
+    end
+    assert.equal(('pods "%s-" is forbidden: no PriorityClass with name nobody was found'):format(set.name), failure.message)
   end)
 end)
 

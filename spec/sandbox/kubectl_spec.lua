@@ -112,6 +112,32 @@ local STEPS = {
   { "set image", "set image deployment/web main=example/talks:v3", has = { "image updated" }, same = true },
   { "server-side apply", "apply --server-side -f -", input = DEPLOYMENT, ends = 1, has = { "conflict" } },
   { "server-side apply with force", "apply --server-side --force-conflicts -f -", input = DEPLOYMENT, has = { "serverside%-applied" }, same = true },
+  { "set env", "set env deployment/web A=B", has = { "env updated" }, same = true },
+  { "set resources", "set resources deployment/web --limits=cpu=200m", has = { "resource requirements updated" }, same = true },
+  { "rollout restart", "rollout restart deployment/web", has = { "deployment.apps/web restarted" }, same = true },
+  { "rollout pause", "rollout pause deployment/web", has = { "paused" }, same = true },
+  { "rollout pause again", "rollout pause deployment/web", ends = 1, has = { "already paused" }, same = true },
+  { "rollout resume", "rollout resume deployment/web", has = { "resumed" }, same = true },
+  { "rollout undo to what is not there", "rollout undo deployment/web --to-revision=99", ends = 1, has = { "unable to find" }, same = true },
+  { "scale from another size", "scale deployment/web --replicas=1 --current-replicas=7", ends = 1, has = { "to be 7" }, same = true },
+  { "expose", "expose deployment web --name=other --port=80 --target-port=8080", has = { "service/other exposed" }, same = true },
+  { "create deployment", "create deployment made --image=example/talks:v1", has = { "deployment.apps/made created" }, same = true },
+  { "create service", "create service nodeport np --tcp=80:8080 --node-port=30999 --dry-run=server", has = { "service/np created" }, same = true },
+  { "create ingress", "create ingress made --rule=example.com/*=web:80", has = { "ingress.networking.k8s.io/made created" }, same = true },
+  { "create quota", "create quota q --hard=pods=50,requests.cpu=40", has = { "resourcequota/q created" }, same = true },
+  { "delete quota", "delete quota q", has = { "deleted" }, same = true },
+  { "run", "run alone --image=example/talks:v1 --labels=a=b", has = { "pod/alone created" }, same = true },
+  { "wait for a pod", "wait --for=condition=Ready pod/alone --timeout=20s", has = { "condition met" }, same = true },
+  { "label a pod again", "label pod alone a=c", ends = 1, has = { "already has a value" }, same = true },
+  { "take a label away", "label pod alone a-", has = { "pod/alone" }, same = true },
+  { "top", "top node", ends = 1, has = { "Metrics API not available" }, same = true },
+  { "exec", "exec alone -- ls", ends = 1, has = { "no program runs in the containers of a sandbox" }, sandbox = true },
+  { "exec in no container", "exec alone -c nobody -- ls", ends = 1, has = { "container nobody is not valid for pod alone" }, same = true },
+  { "attach", "attach alone", ends = 1, has = { "attach needs a real cluster" }, sandbox = true },
+  { "cp", "cp alone:/x " .. FOLDER .. "/x", ends = 1, has = { "cp need a real cluster" }, sandbox = true },
+  { "port-forward", "port-forward alone 18080:80", ends = 1, has = { "nothing listens in the containers of a sandbox" }, sandbox = true },
+  { "port-forward to nobody", "port-forward nobody 18080:80", ends = 1, has = { 'pods "nobody" not found' }, same = true },
+  { "delete at once", "delete pod alone --grace-period=0 --force", has = { "force deleted" }, same = true },
   { "explain", "explain deployment.spec.replicas", has = { "replicas", "Number of desired pods" }, same = "kubectl-1.20" },
   { "explain whole", "explain service", has = { "Service is a named abstraction" }, same = "kubectl-1.20" },
   { "explain custom", "explain phdeployments.spec.predictors", has = { "modelImage" }, same = "kubectl-1.20" },
@@ -143,7 +169,13 @@ local function words_of(step, namespace)
   local head, patch = step[2]:match("^(.- %-p) (.+)$")
   for word in (head or step[2]):gmatch("%S+") do words[#words + 1] = word end
   if patch then words[#words + 1] = (patch:gsub("%s+$", "")) end
-  if step.namespace ~= false then words[#words + 1], words[#words + 2] = "-n", namespace end
+  if step.namespace == false then return words end
+  local at = #words + 1
+  for i, word in ipairs(words) do
+    if word == "--" then at = i end -- what follows is a container's
+  end
+  table.insert(words, at, "-n")
+  table.insert(words, at + 1, namespace)
   return words
 end
 

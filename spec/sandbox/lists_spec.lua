@@ -2,6 +2,7 @@
 
 local api = require "sandbox.api"
 local registry = require "sandbox.registry"
+local request = require("include") "spec/sandbox/ask.lua"
 local world = require "sandbox.world"
 
 local MAPS = "/api/v1/namespaces/hub/configmaps"
@@ -9,22 +10,9 @@ local MERGE = "application/merge-patch+json"
 
 local w, server
 
-local function query_of(text)
-  local query = {}
-  for name, value in text:gmatch("([^&=]+)=?([^&]*)") do
-    query[name] = value:gsub("%%(%x%x)", function(code) return string.char(tonumber(code, 16)) end)
-  end
-  return query
-end
-
 local function escape(text) return (text:gsub("[^%w]", function(char) return ("%%%02X"):format(char:byte()) end)) end
 
-local function ask(method, target, body, content_type)
-  local path, rest = target:match("^([^?]*)%??(.*)$")
-  local answer = server:handle { method = method, path = path, query = query_of(rest), body = body, accept = "application/json",
-    content_type = content_type or "application/json", user_agent = "spec" }
-  return answer.body and json.decode(answer.body), answer
-end
+local function ask(...) return request(server, ...) end
 
 local function names(value)
   local list = {}
@@ -33,7 +21,7 @@ local function names(value)
 end
 
 local function watch(query)
-  local _, answer = ask("GET", MAPS .. "?watch=true&" .. query)
+  local _, _, answer = ask("GET", MAPS .. "?watch=true&" .. query)
   return answer.watch
 end
 

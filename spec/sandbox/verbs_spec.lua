@@ -2,6 +2,7 @@
 
 local api = require "sandbox.api"
 local registry = require "sandbox.registry"
+local request = require("include") "spec/sandbox/ask.lua"
 local verbs = require "sandbox.verbs"
 local world = require "sandbox.world"
 
@@ -17,21 +18,7 @@ local DEPLOYMENT = '{"metadata":{"name":"d"},"spec":{"replicas":2,"selector":{"m
 
 local w, server
 
-local function query_of(text)
-  local query = {}
-  for name, value in text:gmatch("([^&=]+)=?([^&]*)") do
-    query[name] = value:gsub("%%(%x%x)", function(code) return string.char(tonumber(code, 16)) end)
-  end
-  return query
-end
-
--- -> the decoded answer, its status, the answer
-local function ask(method, target, body, content_type, accept)
-  local path, rest = target:match("^([^?]*)%??(.*)$")
-  local answer = server:handle { method = method, path = path, query = query_of(rest), body = body, accept = accept or "application/json",
-    content_type = content_type or "application/json", user_agent = "spec/1.0" }
-  return answer.body and json.decode(answer.body), answer.status, answer
-end
+local function ask(...) return request(server, ...) end
 
 local function done(...)
   local value, status = ask(...)
@@ -289,6 +276,24 @@ describe("delete", function()
   end)
 end)
 
+describe("a stream to a container", function()
+  it("is refused for what is wrong with the request, then because nothing runs there, and says so", function()
+    refused(404, "NotFound", 'pods "p" not found', "POST", PODS .. "/p/exec?command=ls", "")
+    done("POST", PODS, POD:format "")
+    refused(400, "BadRequest", "container nobody is not valid for pod p", "POST", PODS .. "/p/exec?container=nobody", "")
+    refused(400, "BadRequest", "pod p does not have a host assigned", "GET", PODS .. "/p/attach")
+    done("POST", PODS .. "/p/binding", '{"metadata":{"name":"p"},"target":{"kind":"Node","name":"n1"}}')
+    for _, name in ipairs { "exec", "attach", "portforward" } do
+      for _, method in ipairs { "GET", "POST" } do
+        local value, status = ask(method, PODS .. "/p/" .. name, method == "POST" and "" or nil)
+        assert.equal(501, status, method .. " " .. name)
+        assert.matches("in the containers of a sandbox.*real cluster", value.message)
+      end
+      refused(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", "DELETE", PODS .. "/p/" .. name)
+    end
+  end)
+end)
+
 describe("paths and methods", function()
   it("that nobody serves get the server's two kinds of 404, and 405", function()
     local nothing = "the server could not find the requested resource"
@@ -296,6 +301,8 @@ describe("paths and methods", function()
     refused(404, "NotFound", nothing, "GET", "/api/v1/pods/x")
     refused(404, "NotFound", nothing, "GET", "/api/v1/namespaces/hub/nodes")
     refused(404, "NotFound", nothing, "GET", MAPS .. "/a/status")
+    refused(404, "NotFound", nothing, "GET", "/apis/batch/v1/namespaces/hub/cronjobs") -- a group of the real one's
+    refused(404, "NotFound", nothing, "GET", "/apis/policy/v1/x")
     local _, status, answer = ask("GET", "/apis/nope.io/v1/things")
     assert.equal("404 404 page not found\n", status .. " " .. answer.body)
     local method = "the server does not allow this method on the requested resource"

@@ -18,8 +18,14 @@ local function parts_of(path)
   return parts
 end
 
+-- Groups of a real server that this one has nothing of.
+local OTHER_GROUPS = { ["apiregistration.k8s.io"] = true, autoscaling = true, batch = true, ["certificates.k8s.io"] = true,
+  ["discovery.k8s.io"] = true, ["events.k8s.io"] = true, extensions = true, ["flowcontrol.apiserver.k8s.io"] = true,
+  ["node.k8s.io"] = true, policy = true, ["rbac.authorization.k8s.io"] = true, ["storage.k8s.io"] = true }
+
 -- Built-in groups say it in a Status, the others' router in a line.
 local function unknown(registry, group)
+  if OTHER_GROUPS[group] then return errors.no_such_path() end
   for _, one in ipairs(registry:all()) do
     if one.group == group and not one.crd then return errors.no_such_path() end
   end

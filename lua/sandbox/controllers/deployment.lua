@@ -27,7 +27,7 @@ local function write_status(c, deployment, status, annotations)
 end
 
 local function write_set(c, set, change)
-  local record = c:modify(SETS, set.metadata.namespace, set.metadata.name, function(object)
+  local record = c:change(SETS, set.metadata.namespace, set.metadata.name, function(object)
     return object.metadata.uid == set.metadata.uid and change(object) or nil
   end)
   return record and record.object
@@ -247,12 +247,14 @@ local function is_resized(view)
   return false
 end
 
--- Take `most` unhealthy pods from old sets, the oldest first: they serve nobody. -> how many
+-- Take `most` unhealthy pods from old sets, the oldest first: they serve nobody. -> how many; nil when a set has not come down yet
+-- to what it was told to be: what it says of its pods is old, and nothing may be reckoned with it.
 local function drop_unhealthy(c, view, old, most)
   local total = 0
   for _, set in ipairs(replicas.by_age(old)) do
     local missing = replicas.wanted(set) - ((set.status or NONE).availableReplicas or 0)
     if total >= most then break end
+    if replicas.wanted(set) > 0 and missing < 0 then return nil end
     if replicas.wanted(set) > 0 and missing > 0 then
       local count = math.min(most - total, missing)
       scale_to(c, view, set, replicas.wanted(set) - count)
@@ -283,7 +285,8 @@ local function shrink_old(c, view)
   local new_missing = replicas.wanted(new) - ((new.status or NONE).availableReplicas or 0)
   local most = replicas.sum(all_of(view)) - (replicas.wanted(deployment) - most_missing) - new_missing
   if most <= 0 then return false end
-  return drop_unhealthy(c, view, old, most) + drop_healthy(c, view, most_missing) > 0
+  local dropped = drop_unhealthy(c, view, old, most)
+  return dropped ~= nil and dropped + drop_healthy(c, view, most_missing) > 0
 end
 
 local function roll(c, view)

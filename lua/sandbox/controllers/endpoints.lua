@@ -142,7 +142,7 @@ return function(c, key)
     return (c:create(ID, namespace, { apiVersion = "v1", kind = "Endpoints", subsets = subsets[1] and subsets or nil,
       metadata = { name = name, namespace = namespace, labels = labels, annotations = annotations } })) ~= nil
   end
-  return c:modify(ID, namespace, name, function(object)
+  return c:change(ID, namespace, name, function(object)
     return with(object, { metadata = with(object.metadata, { labels = labels or common.ABSENT,
       annotations = annotations or common.ABSENT }),
       subsets = subsets[1] and subsets or common.ABSENT })

@@ -26,8 +26,6 @@ local BURST, REFILL = 25, 300
 local SERIES = 360 -- seconds between two writes of a series
 local EXPIRY = 600000 -- ms between two looks for old ones
 
-local function short(text) return digest.sha256(text):sub(1, 16) end
-
 local function memory_of(w, source, uid) return w.cell["told/" .. source .. "/" .. uid] end
 
 local function remember(w, source, uid, memory) w.cell["told/" .. source .. "/" .. uid] = memory end
@@ -110,7 +108,7 @@ function M.tell(c, source, object, type, reason, message, field_path, host)
   local second = w:now() // 1000
   local memory = spend(memory_of(w, source, uid), second)
   if not memory then return end
-  local key = short(table.concat({ type, reason, message, field_path or "" }, "\0"))
+  local key = table.concat({ type, reason, message, field_path or "" }, "\0")
   local name = memory.names[key]
   local known = name and w:get(ID, namespace, name)
   if not known and c.similar[reason] and is_flood(memory, type .. reason, second) then

@@ -6,6 +6,7 @@
 -- here: preemption, volumes, topology spread.
 
 local common = require "sandbox.controllers.common"
+local company = require "sandbox.controllers.company"
 local usage = require "sandbox.usage"
 
 local PODS, NODES = "pods", "nodes"
@@ -41,17 +42,28 @@ local function unschedulable(_, pod, node)
   if node.spec and node.spec.unschedulable == true and not is_tolerated(pod, UNSCHEDULABLE) then return { "node(s) were unschedulable" } end
 end
 
-local function resources(c, pod, node)
-  local used, allocatable = c.usage:of(node.metadata.name), (node.status or NONE).allocatable or NONE
-  local reasons, wanted = {}, c.usage:requests(pod)
-  if (used and used.pods or 0) + 1 > usage.amount("pods", allocatable.pods) then reasons[1] = "Too many pods" end
+-- A pod that asks for anything at all is counted against these too, whether it wants any of them: a node that has given away more than
+-- it has (to pods that came past the scheduler) takes none but those that ask for nothing.
+local ALWAYS = { "cpu", "memory", "ephemeral-storage" }
+
+local function names_of(wanted)
   local names = {}
   for name, value in pairs(wanted) do
     if value > 0 then names[#names + 1] = name end
   end
+  for _, name in ipairs(names[1] and ALWAYS or NONE) do
+    if (wanted[name] or 0) == 0 then names[#names + 1] = name end
+  end
   table.sort(names)
-  for _, name in ipairs(names) do
-    if wanted[name] > usage.amount(name, allocatable[name]) - (used and used.sums[name] or 0) then
+  return names
+end
+
+local function resources(c, pod, node)
+  local used, allocatable = c.usage:of(node.metadata.name), (node.status or NONE).allocatable or NONE
+  local reasons, wanted = {}, c.usage:requests(pod)
+  if (used and used.pods or 0) + 1 > usage.amount("pods", allocatable.pods) then reasons[1] = "Too many pods" end
+  for _, name in ipairs(names_of(wanted)) do
+    if (wanted[name] or 0) > usage.amount(name, allocatable[name]) - (used and used.sums[name] or 0) then
       reasons[#reasons + 1] = "Insufficient " .. name
     end
   end
@@ -104,47 +116,14 @@ local function taints(_, pod, node)
   end
 end
 
--- Pods that a term of pod (anti-)affinity means, in the same value of its topology key as the node.
-local function neighbours(c, pod, term, node)
-  local value = labels_of(node)[term.topologyKey]
-  if not value then return false, false end
-  local namespaces, found, anywhere = term.namespaces or { pod.metadata.namespace }, false, false
-  for _, namespace in ipairs(namespaces) do
-    for _, record in ipairs(c.w:each(PODS, namespace)) do
-      local other = record.object
-      local place = other.spec.nodeName and not common.is_finished(other) and c.w:get(NODES, "", other.spec.nodeName)
-      if place and common.matches(term.labelSelector, other.metadata.labels) then
-        anywhere = true
-        if labels_of(place.object)[term.topologyKey] == value then found = true end
-      end
-    end
-  end
-  return found, anywhere
-end
+local PLUGINS = { unschedulable, host_name, taints, node_affinity, host_ports, resources }
 
-local function pod_affinity(c, pod, node)
-  local affinity = pod.spec.affinity or NONE
-  for _, term in ipairs((affinity.podAffinity or NONE).requiredDuringSchedulingIgnoredDuringExecution or NONE) do
-    local found, anywhere = neighbours(c, pod, term, node)
-    local own = common.matches(term.labelSelector, pod.metadata.labels) -- the first of its kind may go anywhere
-    if not found and (anywhere or not own or not labels_of(node)[term.topologyKey]) then
-      return { "node(s) didn't match pod affinity rules", "node(s) didn't match pod affinity/anti-affinity" }
-    end
-  end
-  for _, term in ipairs((affinity.podAntiAffinity or NONE).requiredDuringSchedulingIgnoredDuringExecution or NONE) do
-    if neighbours(c, pod, term, node) then
-      return { "node(s) didn't match pod affinity/anti-affinity", "node(s) didn't match pod anti-affinity rules" }
-    end
-  end
-end
-
-local PLUGINS = { unschedulable, host_name, taints, node_affinity, host_ports, resources, pod_affinity }
-
-local function objections(c, pod, node)
+local function objections(c, pod, node, others)
   for _, plugin in ipairs(PLUGINS) do
     local reasons = plugin(c, pod, node)
     if reasons then return reasons end
   end
+  return company.against(others, node)
 end
 
 -- The larger the better; whole numbers, so that ties are ties.
@@ -174,8 +153,9 @@ local function select(c, pod)
   local best, most, counts = {}, nil, {}
   local nodes = c.w:each(NODES)
   if #nodes == 0 then return nil, "no nodes available to schedule pods" end
+  local others = company.of(c, pod)
   for _, record in ipairs(nodes) do
-    local reasons = objections(c, pod, record.object)
+    local reasons = objections(c, pod, record.object, others)
     for _, reason in ipairs(reasons or NONE) do counts[reason] = (counts[reason] or 0) + 1 end
     if not reasons then
       local points = #nodes > 1 and score(c, pod, record.object) or 0

@@ -40,6 +40,14 @@ local function usual_class(w)
   return best
 end
 
+-- A refusal. (A name that is to be drawn is not drawn yet: k8s.io/apiserver/pkg/admission/errors.go.)
+local function refused(object, text)
+  local metadata = object.metadata
+  local name = metadata.name or ""
+  if name == "" then name = metadata.generateName or "" end
+  return errors.forbidden("pods", name ~= "" and name or "Unknown", text)
+end
+
 local function set_priority(object, w)
   local spec = object.spec
   local name = spec.priorityClassName or ""
@@ -51,18 +59,17 @@ local function set_priority(object, w)
     local record = w:get("priorityclasses.scheduling.k8s.io", "", name)
     class = record and record.object or SYSTEM[name] and { value = SYSTEM[name] }
     if not class then
-      return errors.forbidden("pods", object.metadata.name or "", ("no PriorityClass with name %s was found"):format(name))
+      return refused(object, ("no PriorityClass with name %s was found"):format(name))
     end
   end
   local value, policy = class and class.value or 0, class and class.preemptionPolicy or "PreemptLowerPriority"
   if spec.priority and spec.priority ~= value then
-    return errors.forbidden("pods", object.metadata.name or "",
-      ("the integer value of priority (%d) must not be provided in pod spec; priority admission controller computed %d from the given "
+    return refused(object, ("the integer value of priority (%d) must not be provided in pod spec; priority admission controller computed %d from the given "
       .. "PriorityClass name"):format(spec.priority, value))
   end
   spec.priority = value
   if spec.preemptionPolicy and spec.preemptionPolicy ~= policy then
-    return errors.forbidden("pods", object.metadata.name or "", ("the string value of PreemptionPolicy (%s) must not be provided in pod "
+    return refused(object, ("the string value of PreemptionPolicy (%s) must not be provided in pod "
       .. "spec; priority admission controller computed %s from the given PriorityClass name"):format(spec.preemptionPolicy, policy))
   end
   spec.preemptionPolicy = policy

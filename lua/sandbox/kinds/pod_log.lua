@@ -40,6 +40,7 @@ local function choose_container(pod, wanted)
   if init[1] then text = text .. (" or one of the init containers: [%s]"):format(table.concat(init, " ")) end
   return nil, errors.bad_request(text)
 end
+M.choose_container = choose_container
 
 -- The status of a container, or nil.
 function M.status_of(pod, name)

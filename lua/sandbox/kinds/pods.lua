@@ -9,6 +9,7 @@ local kinds = require "sandbox.kinds.kind"
 local podspec = require "sandbox.kinds.podspec"
 local rows = require "sandbox.kinds.pod_rows"
 local service_checks = require "sandbox.kinds.service_checks"
+local streams = require "sandbox.kinds.pod_streams"
 local subresources = require "sandbox.kinds.pod_subresources"
 
 local strategy = { unconditional_update = true, admit = admission.admit, quality = admission.quality }
@@ -226,5 +227,6 @@ strategy.fields = {
 }
 
 return kinds.make { kind = "Pod", plural = "pods", short_names = { "po" }, categories = { "all" },
-  subresources = { status = true, log = subresources.log, binding = subresources.binding, eviction = subresources.eviction },
+  subresources = { status = true, log = subresources.log, binding = subresources.binding, eviction = subresources.eviction,
+    exec = streams.exec, attach = streams.attach, portforward = streams.portforward },
   strategy = strategy, row = rows.row }

@@ -47,7 +47,7 @@ end
 local function finish(w, kind, namespace, object, options, later)
   local strategy = kind.strategy
   local failure = strategy and strategy.refuse_create and strategy.refuse_create()
-    or common.check_lifecycle(w, kind, namespace, object.metadata.name, true)
+    or common.check_lifecycle(w, kind, namespace, object.metadata.name or object.metadata.generateName, true)
   if failure then return nil, failure end
   if later and later.manage then return nil, later.manage end
   if not options.applied then object = common.manage(w, kind, nil, object, options) end

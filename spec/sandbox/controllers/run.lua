@@ -4,19 +4,20 @@
 --   spec/cluster/kube -- build/moonphase repl spec/sandbox/controllers/run.lua [option=value ...]
 --     count=40   scenarios     seed=1   the first one's     at_once=10   side by side     only=SEED
 --
--- Both run on the wall's clock. A step is over when each side has been at rest for a moment and both are the same; when that
--- takes more than PATIENCE seconds they differ. Ends with "N passed, N failed".
+-- Both run on the wall's clock. A step is over when each side has been at rest for a moment and both are the same; when
+-- nothing has moved for PATIENCE seconds and they are not, they differ. A scenario that differs is played up to ATTEMPTS times. Ends with "N passed, N failed".
 
 local include = require "include"
 local api_words = include "spec/cluster/api.lua"
+local backoff = include "spec/sandbox/controllers/backoff.lua"
 local kubelet_words = include "spec/cluster/kubelet.lua"
 local random = include "spec/sandbox/differential/random.lua"
 local scenario = include "spec/sandbox/controllers/scenario.lua"
 local summary = include "spec/sandbox/controllers/summary.lua"
+local templates = include "spec/sandbox/controllers/templates.lua"
 
-local PATIENCE = 12
-local NODES = { ["node-1"] = { cpu = "64", memory = "256Gi", pods = "5000", labels = { disk = "ssd" } },
-  ["node-2"] = { cpu = "64", memory = "256Gi", pods = "5000", labels = { disk = "hdd" } } }
+local PATIENCE, PATIENCE_MOST = 12, 90
+local ATTEMPTS = 3
 
 local o = { count = tonumber(process.env("CONTROLLERS")) or 40, seed = tonumber(process.env("SEED")) or 1, at_once = 10 }
 for _, word in ipairs(args) do
@@ -33,27 +34,46 @@ end
 
 -- ------------------------------------------------------------------ the two clusters
 
+local MERGE = "application/merge-patch+json"
+
 local function start_real()
   local cluster = assert(kube.open {})
   local nodes = {}
-  for name, node in pairs(NODES) do nodes[name] = node end
+  for name, node in pairs(templates.NODES) do nodes[name] = node.has end
   local kubelet = kubelet_words.start(cluster, { nodes = nodes })
-  scenario.each_image(function(image, behaviour) kubelet.images[image] = behaviour end)
-  return api_words.new(cluster)
+  templates.each_image(function(image, behaviour) kubelet.images[image] = behaviour end)
+  local api = api_words.new(cluster)
+  for name, node in pairs(templates.NODES) do
+    if node.spec then api:ask { method = "PATCH", path = "/api/v1/nodes/" .. name, content_type = MERGE, body = { spec = node.spec } } end
+  end
+  function api.behave(image, behaviour) kubelet:image(image, behaviour) end
+  return api
+end
+
+local function world()
+  local out = { nodes = json.array {}, images = {}, timings = { pull = 0, check = 0, start = 0, stop = 0, init = 0 } }
+  for name, node in pairs(templates.NODES) do
+    local one = { name = name, capacity = {}, labels = node.has.labels }
+    for resource, amount in pairs(node.has) do
+      if resource ~= "labels" then one.capacity[resource] = amount end
+    end
+    for field, value in pairs(node.spec or {}) do one[field] = value end
+    out.nodes[#out.nodes + 1] = one
+  end
+  templates.each_image(function(image, behaviour) out.images[image] = behaviour end)
+  return out
 end
 
 local function start_sandbox()
   local folder = process.env("MOONPHASE_CLUSTER_DIR")
-  local world = { nodes = json.array {}, images = {}, timings = { pull = 0, check = 0, start = 0, stop = 0, init = 0 } }
-  for name, node in pairs(NODES) do
-    world.nodes[#world.nodes + 1] = { name = name, capacity = { cpu = node.cpu, memory = node.memory, pods = node.pods }, labels = node.labels }
-  end
-  scenario.each_image(function(image, behaviour) world.images[image] = behaviour end)
-  assert(fs.write(folder .. "/world.yaml", json.encode(world)))
-  local child = assert(process.spawn { argv = { process.env("MOONPHASE") or "build/moonphase", "sandbox", "--world", folder .. "/world.yaml",
-    "--kubeconfig", folder .. "/kubeconfig-sandbox", "--seed", tostring(o.seed) } })
+  assert(fs.write(folder .. "/world.yaml", json.encode(world())))
+  local argv = { process.env("MOONPHASE") or "build/moonphase", "sandbox", "--world", folder .. "/world.yaml",
+    "--kubeconfig", folder .. "/kubeconfig-sandbox", "--seed", tostring(o.seed) }
+  local child = assert(process.spawn { argv = argv })
   api_words.eventually("the sandbox has started", 10, function() return fs.kind(folder .. "/kubeconfig-sandbox") == "file", select(2, child:output()) end)
-  return api_words.new(assert(kube.open { kubeconfig = folder .. "/kubeconfig-sandbox" })), child
+  local api = api_words.new(assert(kube.open { kubeconfig = folder .. "/kubeconfig-sandbox" }))
+  function api.behave(image, behaviour) api:ask { method = "PUT", path = "/sandbox/images", body = { [image] = behaviour } } end
+  return api, child
 end
 
 -- ------------------------------------------------------------------ rest, and difference
@@ -72,9 +92,18 @@ local function difference(a, b, path)
   return #found > 0 and table.concat(found, "\n       ") or nil
 end
 
--- (waits) nil, or how they differ at last. Both must have said the same twice.
+-- Whether pods serve that have not yet done so for minReadySeconds: a moment later more happens by itself.
+local function is_waiting(one)
+  for _, set in pairs(one.sets) do
+    if (set.status.readyReplicas or 0) > (set.status.availableReplicas or 0) then return true end
+  end
+  return false
+end
+
+-- (waits) nil, or how they differ when nothing has moved for PATIENCE seconds. Both must have said the same twice.
 local function rest(backends, namespace, memories)
-  local deadline, last = loop.now() + PATIENCE, nil
+  local began = loop.now()
+  local moved, last_a, last_b = began, nil, nil
   local found
   repeat
     loop.sleep(0.3)
@@ -85,15 +114,21 @@ local function rest(backends, namespace, memories)
       summary.without_steps(b)
     end
     found = difference(a, b, "")
-    local text = json.encode(a)
-    if not found and last == text then return nil end
-    last = text
-  until loop.now() > deadline
+    local text_a, text_b = json.encode(a), json.encode(b)
+    if text_a ~= last_a or text_b ~= last_b then
+      moved = loop.now() -- (on a busy machine the real one is slow, not wrong)
+    elseif not found and not is_waiting(a) then
+      return nil
+    end
+    last_a, last_b = text_a, text_b
+  until loop.now() > moved + PATIENCE or loop.now() > began + PATIENCE_MOST
   return found or "no rest"
 end
 
-local function play(backends, seed)
-  local namespace, list, memories = "c" .. seed, scenario.make(random.new(seed)), { {}, {} }
+-- attempt: 1 .. ATTEMPTS. -> the steps; and if they differ: at which step, how
+local function play(backends, seed, attempt)
+  local namespace = ("c%d%s"):format(seed, attempt > 1 and "-" .. attempt or "")
+  local list, memories = scenario.make(random.new(seed), seed), { {}, {} }
   for _, api in ipairs(backends) do api:create { apiVersion = "v1", kind = "Namespace", metadata = { name = namespace } } end
   local last = 0
   for i, step in ipairs(list) do
@@ -111,6 +146,17 @@ local function play(backends, seed)
   return list
 end
 
+-- What is wrong differs each time; what is a matter of moments (which of two replica sets tells its status first decides, in Kubernetes
+-- 1.20, whether a rollout without room to spare is noticed as one) does not.
+local function play_again(backends, seed)
+  local list, at, found
+  for attempt = 1, ATTEMPTS do
+    list, at, found = play(backends, seed, attempt)
+    if not found then return list, nil, nil, attempt end
+  end
+  return list, at, found, ATTEMPTS
+end
+
 local function tell(seed, list, at, found)
   write(("FAIL seed %d: step %d of %d"):format(seed, at, #list))
   for i = 1, at do write(("  %d. %s"):format(i, list[i].words)) end
@@ -122,16 +168,17 @@ end
 local function main()
   local sandbox, child = start_sandbox()
   local backends = { sandbox, start_real() }
-  local next_seed, passed, failed, steps = o.seed, 0, 0, 0
+  local next_seed, passed, failed, steps, again = o.seed, 0, 0, 0, 0
   local started, tasks = loop.now(), {}
   write(("scenarios for the controllers: %d from seed %d"):format(o.count, o.seed))
-  for t = 1, o.at_once do
+  for t = 1, math.min(o.at_once, templates.SLOTS // 2) do
     tasks[t] = loop.spawn(function()
       while next_seed < o.seed + o.count do
         local seed = next_seed
         next_seed = seed + 1
-        local list, at, found = play(backends, seed)
+        local list, at, found, attempts = play_again(backends, seed)
         steps = steps + (at or #list)
+        if not found and attempts > 1 then again = again + 1 end
         if found then
           failed = failed + 1
           tell(seed, list, at, found)
@@ -145,9 +192,15 @@ local function main()
     local ok, why = task:join()
     if not ok then error(why, 0) end
   end
+  write(("%d scenarios, %d steps in %.1f s; %d were the same only when they were played again"):format(passed + failed, steps,
+    loop.now() - started, again))
+  if not o.only then
+    local found = backoff.compare(backends, "backoff", write)
+    if found then write("FAIL " .. found) end
+    passed, failed = passed + (found and 0 or 1), failed + (found and 1 or 0)
+  end
   child:signal("TERM")
   child:wait(5)
-  write(("%d scenarios, %d steps in %.1f s"):format(passed + failed, steps, loop.now() - started))
   write(("%d passed, %d failed"):format(passed, failed))
   loop.exit(failed == 0 and 0 or 1)
 end

@@ -13,8 +13,10 @@ local function conditions(list, rename)
   local out = {}
   for _, c in ipairs(list or {}) do
     if ON_THE_WAY[c.reason] then c = { type = c.type, status = "on the way" } end
-    -- how much of a quota was used when a pod was refused depends on which one came first
-    out[c.type] = ("%s %s %s"):format(c.status, c.reason or "", rename(c.message or "")):gsub("used: pods=%d+", "used")
+    -- how much of a quota was used when a pod was refused depends on which one came first, and which set's failure a
+    -- deployment tells on whether the former one's was gone before
+    local text = ("%s %s %s"):format(c.status, c.reason or "", rename(c.message or "")):gsub("used: [%w.,=]+", "used")
+    out[c.type] = c.type == "ReplicaFailure" and text:gsub("#%d+%-", "#n-") or text
   end
   return out
 end
@@ -75,8 +77,10 @@ local TOLD = { ScalingReplicaSet = true, FailedScheduling = true, DeploymentRoll
 local function events(list, rename)
   local out, combined = {}, false
   for _, e in ipairs(list) do
-    -- that a pod went before it was scheduled is a race on both sides
-    if TOLD[e.reason] and not e.message:find("skip schedule deleting pod", 1, true) then
+    -- that a pod went before it was scheduled, or while it was, is a race
+    local raced = e.message:find("skip schedule deleting pod", 1, true) or e.message:find("^binding rejected: .* not found$")
+      or e.message:find("is in the cache, so can't be assumed", 1, true)
+    if TOLD[e.reason] and not raced then
       local text = ("%s %s %s: %s"):format(e.type, e.reason, e.involvedObject.kind, rename(e.message or ""))
       if text:find("combined from similar events", 1, true) then combined = true end
       text = text:gsub("%(combined from similar events%): ", "")

@@ -125,6 +125,7 @@ local function direct(s, kind, patch)
     if patch[name] == json.null then patch[name] = nil end
   end
   local pod = kind.kind == "Pod" and patch.spec or tree.get(patch, { "spec", "template", "spec" })
+  if pod == json.null then pod = nil end -- (a merge patch takes fields away so)
   local roll = s:number(8)
   if roll == 1 and pod then
     pod.containers = json.array { { ["$patch"] = "delete", name = "engine" } }
