@@ -5,24 +5,16 @@
 -- by its number), the words of our own parser, or else the first file of the folder on the way to the error. Only failures come
 -- here, so nothing of it is loaded while all is well.
 
+local lines = require "line"
+
 local M = {}
 
 local TABLES = { rules = true, phases = true, invariants = true }
-local SOURCE_MOST = 200
-
-local function line_of(text, number)
-  local at = 0
-  for line in (text .. "\n"):gmatch("([^\n]*)\n") do
-    at = at + 1
-    if at == number then return (line:match("^%s*(.-)%s*$"):sub(1, SOURCE_MOST)) end
-  end
-  return ""
-end
 
 local function at(failure, files, file, line, text)
   local told = {}
   for k, v in pairs(failure) do told[k] = v end
-  told.file, told.line, told.text, told.source = file, line, text or failure.text, line_of(files[file], line)
+  told.file, told.line, told.text, told.source = file, line, text or failure.text, lines.shown(files[file], line)
   return told
 end
 

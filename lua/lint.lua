@@ -12,6 +12,7 @@
 local case_paths = require "lint.cases"
 local flow = require "lint.flow"
 local known_of = require "lint.known"
+local lines = require "line"
 local names = require "lint.names"
 local order = require "lint.order"
 local parser = require "syntax.parser"
@@ -49,16 +50,6 @@ local function allowed_in(tree)
   return allowed
 end
 
-local function line_of(text, number)
-  local at = 1
-  for _ = 2, number do
-    at = text:find("\n", at, true)
-    if not at then return "" end
-    at = at + 1
-  end
-  return (text:match("^%s*(.-)%s*\n", at) or text:match("^%s*(.-)%s*$", at) or ""):sub(1, 200)
-end
-
 local ORDER = { error = 1, warning = 2 }
 
 local function sort(findings)
@@ -79,7 +70,7 @@ local function collector(files)
     local key = finding.file .. ":" .. finding.line .. ":" .. finding.text
     if at and at[finding.check] or given[key] then return end
     given[key] = true
-    finding.source = line_of(files[finding.file], finding.line)
+    finding.source = lines.shown(files[finding.file], finding.line)
     findings[#findings + 1] = finding
   end
   return found, findings, allowed

@@ -1,6 +1,8 @@
 -- What people do to YAML by accident, in words that say what to do. The reader's own words tell of its insides: "found character that
 -- cannot start any token" is a tab.
 
+local lines = require "line"
+
 local M = {}
 
 local INDENTED = "this line, or the one above it, is indented differently from its neighbours: names that belong together begin in the same column"
@@ -17,20 +19,11 @@ local WORDS = {
   { "mapping values are not allowed", "a second `:` in a value: put the value in quotes, or begin a new line" },
 }
 
-local function line_of(text, number)
-  local at = 0
-  for line in (text .. "\n"):gmatch("([^\n]*)\n") do
-    at = at + 1
-    if at == number then return line end
-  end
-  return ""
-end
-
 -- The line (nil: none is named) and the words for what yaml.decode said of `text`.
 function M.of(text, why)
   local number, words = why:match(" line (%d+) column %d+: (.+)$")
   if not number then return nil, why end
-  local line = line_of(text, tonumber(number))
+  local line = lines.raw(text, tonumber(number))
   for _, row in ipairs(WORDS) do
     if words:find(row[1], 1, true) and (not row[3] or line:find(row[3])) then return tonumber(number), row[2] end
   end

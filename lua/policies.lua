@@ -2,10 +2,9 @@
 -- mounted ConfigMap (whose keys have no slash: children.deployment.lua is children/deployment.lua).
 
 local guard = require "guard"
+local lines = require "line"
 
 local M = {}
-
-local SOURCE_MOST = 200 -- bytes of a line that is shown
 
 local function is_policy_file(name)
   return name:match("%.lua$") or name:match("%.yaml$")
@@ -117,12 +116,7 @@ end
 
 -- nil, "FILE:LINE: ..." and the same as a PolicyError has it: {file, line, source, text}.
 local function at_line(text, file, line, words)
-  local source, number = "", 0
-  for one in (text .. "\n"):gmatch("([^\n]*)\n") do
-    number = number + 1
-    if number == line then source = one:match("^%s*(.-)%s*$"):sub(1, SOURCE_MOST) end
-  end
-  return nil, ("%s:%d: %s"):format(file, line, words), { outcome = "error", file = file, line = line, source = source, text = words }
+  return nil, ("%s:%d: %s"):format(file, line, words), { outcome = "error", file = file, line = line, source = lines.shown(text, line), text = words }
 end
 
 local function not_yaml(text, file, why)
