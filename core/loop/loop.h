@@ -45,7 +45,10 @@ void loop_undefer(struct loop *l, struct loop_task *t);
 /* Call `on_signal` on the loop for each arrival of signal `number`. Until loop_free. */
 void loop_on_signal(struct loop *l, int number, void (*on_signal)(void *arg, int number), void *arg);
 
-/* Run `work` on a worker thread, then `done` on the loop. `work` may touch only what `arg` owns.
+/* Where processors are scarce the thread or process `id` gets what the loop leaves from now on. */
+void loop_background(int id);
+
+/* Run `work` on a worker thread, in the background, then `done` on the loop. `work` may touch only what `arg` owns.
  * `done` always comes: loop_free waits for work under way and calls it then. */
 void loop_work(struct loop *l, void (*work)(void *arg), void (*done)(void *arg), void *arg);
 

@@ -234,6 +234,8 @@ static int spawn(struct process *p, const struct process_options *o)
 	p->handles++;
 	int rc = uv_spawn(loop_uv(p->loop), &p->handle, &options);
 	free(environment);
+	if (rc == 0 && o->background)
+		loop_background(p->handle.pid);
 	return rc;
 }
 

@@ -20,6 +20,7 @@ struct process_options {
 	uint64_t timeout_ms;       /* 0: none; then SIGTERM, and SIGKILL 2 s later */
 	int inherit_output;        /* 1: the child writes to our stdout and stderr */
 	int inherit_input;         /* 1: and, without `input`, reads our stdin */
+	int background;            /* 1: where processors are scarce it gets what we leave, as a worker thread does */
 };
 
 struct process_result {

@@ -98,7 +98,7 @@ static const char **read_env(lua_State *L)
 /* The options at 1. What it pushed stays until the process is started. */
 static struct process_options read_options(lua_State *L, const char *what)
 {
-	static const char *const known[] = {"argv", "env", "input", "timeout", "directory", "inherit", "stdin", NULL};
+	static const char *const known[] = {"argv", "env", "input", "timeout", "directory", "inherit", "stdin", "background", NULL};
 	struct process_options o = {.output_max = OUTPUT_MAX};
 	size_t words;
 	host_need_machine(L, what);
@@ -113,6 +113,7 @@ static struct process_options read_options(lua_State *L, const char *what)
 	o.timeout_ms = opt_ms(L, 1, "timeout", 0);
 	o.inherit_output = opt_bool(L, 1, "inherit");
 	o.inherit_input = opt_bool(L, 1, "stdin");
+	o.background = opt_bool(L, 1, "background");
 	return o;
 }
 

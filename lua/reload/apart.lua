@@ -2,7 +2,7 @@
 --
 -- Lint builds a hundred thousand small tables. In our own state the collector would walk them between two slices of the
 -- work, and that is a turn of the loop which is too long; and memory that was taken once is rarely given back. So the program is
--- started a second time (moonphase look), told the files, and its answer is waited for. Where no process can be started the
+-- started a second time (moonphase look), in the background, told the files, and its answer is waited for. Where no process can be started the
 -- work is done here: slower for everybody, and no less true.
 
 local policies = require "policies"
@@ -33,7 +33,7 @@ local function ask(what, files, settings, seconds, timeout)
   local argv = { PROGRAM }
   for _, word in ipairs(words_of_ours()) do argv[#argv + 1] = word end
   argv[#argv + 1] = "look"
-  local result, why = process.run { argv = argv, timeout = timeout or SECONDS,
+  local result, why = process.run { argv = argv, timeout = timeout or SECONDS, background = true,
     input = json.encode { what = what, files = policies.without_specs(files), settings = settings, seconds = seconds } }
   if not result then return nil, why end
   local answer = json.decode(result.output)

@@ -218,7 +218,8 @@ function family:observe(value, ...) end
 
 ---@class process
 process = {}
----(waits) {argv={...}, env={NAME=value}, input=, timeout=seconds, directory=} -> {status=, output=, errors=} | nil, text
+---(waits) {argv={...}, env={NAME=value}, input=, timeout=seconds, directory=, background=true: where processors are scarce it gets
+---what we leave} -> {status=, output=, errors=} | nil, text
 function process.run(options) end
 ---Started and left running, at most until we end ourselves (SIGTERM, SIGKILL 3 s later). options as for run, and
 ---inherit=true: it shares our output; stdin=true: and reads our input. More than 4 MiB of output or errors end it. @return child

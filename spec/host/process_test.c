@@ -146,6 +146,15 @@ TEST(a_grandchild_that_holds_the_output_does_not_hold_the_end)
 	clean();
 }
 
+/* It may begin before it is told; nice(1) without a command prints what it has. */
+TEST(a_child_in_the_background_gets_what_others_leave)
+{
+	run_shell("while [ $(nice) -lt 10 ]; do sleep 0.01; done; nice", (struct process_options){.background = 1});
+	CHECK_INT(err.code, ==, 0);
+	CHECK_INT(atoi(output), >=, 10);
+	clean();
+}
+
 TEST(a_signal_reaches_the_child)
 {
 	const char *argv[] = {"sleep", "30", NULL};
@@ -184,5 +193,6 @@ TEST_MAIN(T(output_errors_and_exit_status_are_told),
 	T_TIMED(a_child_that_ignores_sigterm_is_killed),
 	T(too_much_output_ends_the_child),
 	T(a_grandchild_that_holds_the_output_does_not_hold_the_end),
+	T(a_child_in_the_background_gets_what_others_leave),
 	T(a_signal_reaches_the_child),
 	T(an_abandoned_child_dies_and_is_not_heard_of))
