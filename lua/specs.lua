@@ -134,15 +134,13 @@ local function sort_failed(failed)
 end
 
 -- (waits) Run all specs of `files`: {count=, failed={{file, test, failure (a PolicyError)}...}}. A task that is cancelled in it leaves
--- nothing behind. other: a task that is at work meanwhile, if there is one: the last half waits for its end, for with more
--- than two at work beside it the loop itself has no processor of its own on small machines.
-function M.run(files, label, other)
+-- nothing behind.
+function M.run(files, label)
   local outcome, tasks, ended = { count = 0, failed = {} }, {}, loop.event()
   local cancelled <close> = cancelling(tasks) -- luacheck: ignore cancelled
   local left, deadline, names = HALVES, loop.now() + SECONDS, M.names(files)
   for half = 0, HALVES - 1 do
     tasks[#tasks + 1] = loop.spawn(function()
-      if other and half == HALVES - 1 then other:join() end
       local ok, why = pcall(run_half, files, names, half, label, outcome)
       if not ok then outcome.failed[#outcome.failed + 1] = { failure = { outcome = "error", text = tostring(why) } } end
       left = left - 1

@@ -112,7 +112,7 @@ end
 -- Files that passed need no second look: specs see nothing of the settings.
 local function begin_specs(c)
   if #specs.names(c.files) == 0 or c.specs_known then return true end
-  c.specs_task = loop.spawn(specs.run, c.files, c.name, c.lint_task)
+  c.specs_task = loop.spawn(specs.run, c.files, c.name)
   return true
 end
 
