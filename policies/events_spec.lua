@@ -51,8 +51,9 @@ end)
 
 it("a trouble within its grace is not told", function()
   local w = world.deployed()
+  w.children.deployments[world.CHILD].status.availableReplicas = 0
   world.in_state { waiting = { reason = "ErrImagePull" } }(w)
-  assert.same({}, told(world.apply(w)))
+  assert.same({ "Normal Deploying: Deployment is being deployed and not available now" }, told(world.apply(w)))
   w.now = w.now + 10
   assert.same({ "Warning ImagePullFailed: Image invalid or cannot be pulled: infuseai/spam:1.0" }, told(world.decide(w)))
 end)

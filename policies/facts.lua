@@ -7,6 +7,7 @@
 local checks = require "checks"
 local deployment = require "children.deployment"
 local model_uri = require "children.model_uri"
+local service = require "children.service"
 
 local M = {}
 
@@ -204,13 +205,17 @@ local function is_owned_by(object, uid)
   return false
 end
 
+local function hash_of(object)
+  return object.metadata.labels and object.metadata.labels["pod-template-hash"]
+end
+
 -- The hash of the ReplicaSet that the Deployment's controller calls the newest. The revision must be the
 -- Deployment's own: the two are watched apart, and a new ReplicaSet may not be here yet.
 local function newest_hash(s)
   local revision = annotation(s.deployment, REVISION)
   local newest
   for _, set in ipairs(s.seen.replicasets or {}) do
-    local hash = set.metadata.labels and set.metadata.labels["pod-template-hash"]
+    local hash = hash_of(set)
     if hash and is_owned_by(set, s.deployment.metadata.uid) and annotation(set, REVISION) == revision then
       newest = newest and newest < hash and newest or hash -- one revision, one hash; and if not, always the same
     end
@@ -218,16 +223,34 @@ local function newest_hash(s)
   return newest
 end
 
-local function newest_pods(s)
+local function newest_pods(s, hash)
   local found = {}
-  local hash = newest_hash(s)
-  for _, pod in ipairs(s.seen.pods or {}) do
-    local labels_of = pod.metadata.labels or {}
-    if hash and labels_of["pod-template-hash"] == hash and not pod.metadata.deletionTimestamp and not has_ended(pod) then
+  for _, pod in ipairs(hash and s.seen.pods or {}) do
+    if hash_of(pod) == hash and not pod.metadata.deletionTimestamp and not has_ended(pod) then
       found[#found + 1] = pod
     end
   end
   return found
+end
+
+local function is_ready(pod)
+  for _, condition in ipairs(pod.status and pod.status.conditions or {}) do
+    if condition.type == "Ready" then return condition.status == "True" end
+  end
+  return false
+end
+
+-- Whether as many of the newest pods are ready as should be. The Deployment's controller counts what its ReplicaSets said last, and
+-- after a stop that was taken back at once these are the pods of before, which are going. (Pods without our label, of a
+-- Deployment that is older than we are, are not seen, nor those of a ReplicaSet that is still to come: then its word counts.)
+local function enough_ready(s, hash)
+  local of_template = s.deployment.spec.template.metadata.labels or {}
+  if not hash or of_template[deployment.LABEL] ~= s.name then return true end
+  local ready = 0
+  for _, pod in ipairs(s.newest_pods) do
+    if is_ready(pod) then ready = ready + 1 end
+  end
+  return ready >= s.desired
 end
 
 -- What runs and does not serve, for a sentence: "; container model runs and is not ready", or "".
@@ -243,17 +266,19 @@ local function unready_words(s)
   return #names > 0 and "; container " .. table.concat(names, ", ") .. " runs and is not ready" or ""
 end
 
--- While a source is silent no child is written. What the operator had still to write when it ended is missing then; a model that was
--- deployed before stays so.
+-- While a source is silent no child is written. What the operator had still to write when it ended is missing then, or as it was; a
+-- model that was deployed before stays so.
 local function has_its_routes(s)
-  if not s.silent or s.status.phase == "Deployed" then return true end
+  if not s.silent then return true end
+  if service.leads_to_before(s) then return false end
+  if s.status.phase == "Deployed" then return true end
   return s.service ~= nil and (s.ingress ~= nil or s.http_route ~= nil or s.settings.route == "none")
 end
 
 -- How far the Deployment is. `mark` says which pod template is wanted (children/deployment.lua).
 --   current   the live Deployment has that template
 --   settled   and its controller has seen it, so that its conditions and newest pods speak of it
---   complete  and every replica runs it and is available
+--   complete  and every replica runs it and is available, as the Deployment says and as the pods show
 function M.follow(s, mark)
   local live = s.deployment
   local status = live and live.status or {}
@@ -266,10 +291,11 @@ function M.follow(s, mark)
   r.current = live ~= nil and (s.seen.held == true or deployment.has_mark(live, mark))
   r.settled = r.observed and r.current
   r.in_place = r.settled and live.spec.replicas == s.desired and not live.spec.paused
-  r.complete = r.in_place and s.desired > 0 and r.replicas == s.desired and r.updated == s.desired
-    and r.available == s.desired and #(s.seen.problems or {}) == 0 and has_its_routes(s)
   s.rollout = r
-  s.newest_pods = r.settled and s.desired > 0 and newest_pods(s) or {}
+  local hash = r.settled and s.desired > 0 and newest_hash(s) or nil
+  s.newest_pods = newest_pods(s, hash)
+  r.complete = r.in_place and s.desired > 0 and r.replicas == s.desired and r.updated == s.desired
+    and r.available == s.desired and enough_ready(s, hash) and #(s.seen.problems or {}) == 0 and has_its_routes(s)
   s.unready = unready_words(s)
   -- nothing runs, and nothing that the controller has still to see could start something
   s.gone = s.pods_left == 0 and (live == nil

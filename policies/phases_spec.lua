@@ -31,6 +31,15 @@ describe("a new model", function()
     assert.equal("False", world.condition(status, "Ready").status)
   end)
 
+  it("is Deployed by the Deployment's word where its pods do not bear our label, and so are not seen", function()
+    local w = world.deployed()
+    w.pods = json.array {}
+    assert.equal("Deploying", phase(w))
+    w.children.deployments[world.CHILD].spec.template.metadata.labels["primehub.io/phdeployment"] = nil
+    w.held = true -- its template waits for its turn
+    assert.equal("Deployed", phase(w))
+  end)
+
   it("is Deployed with all of them", function()
     local w = world.deployed()
     assert.equal("Deployed", w.object.status.phase)
@@ -167,6 +176,18 @@ describe("stopping", function()
     assert.equal("Deployed", phase(w))
   end)
 
+  it("that is taken back is not Deployed while the pods of before go, though the Deployment still counts them", function()
+    local w = world.deployed()
+    for _, pod in ipairs(w.pods) do pod.metadata.deletionTimestamp = time.format(w.now + 30) end
+    w.pods[3], w.pods[4] = world.pod("h1", "new-1"), world.pod("h1", "new-2")
+    w.pods[4].status.conditions[1].status = "False"
+    local status = world.decide(w).status
+    assert.equal("Deploying", status.phase)
+    assert.equal("False", world.condition(status, "Ready").status)
+    w.pods[4].status.conditions[1].status = "True"
+    assert.equal("Deployed", phase(w))
+  end)
+
   it("is not ended by an edit: what is stopped stays Stopped, without a moment of Stopping (fault 42)", function()
     local w = stopped_world()
     world.apply(w)
@@ -261,6 +282,21 @@ describe("a model whose group cannot be read", function()
       assert.equal("Deploying", silent(function(w) w.object.status, w.children[kind] = nil, {} end))
       assert.equal("Deployed", silent(function(w) w.children[kind] = {} end))
     end
+  end)
+
+  it("is not Deployed without its engine while its Service still leads there", function()
+    local function without_engine(target)
+      return silent(function(w)
+        w.group = world.new().group
+        world.edit(w, function(spec) spec.predictors[1].engine = "none" end)
+        world.apply(w)
+        world.roll(w)
+        w.group = { state = "unknown" }
+        w.children.services[world.CHILD].spec.ports[1].targetPort = target
+      end)
+    end
+    assert.equal("Deployed", without_engine(9000))
+    assert.equal("Deploying", without_engine(8000))
   end)
 end)
 

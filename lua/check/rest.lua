@@ -48,22 +48,22 @@ local function troubles_of(v)
   return found, runs
 end
 
--- For a model that should run: Deployed if it does, else a failure that the world really has.
-function M.told_right(v)
-  local found, may_run = troubles_of(v)
-  local runs = v.deployment and v.service and v.ingress and not sight.differs(v.deployment, v.spec) and not sight.unfinished(v.deployment)
-  local is = ("%s (%s: %s)"):format(v.phase, v.status.reason, v.status.message)
-  if runs and may_run or #found == 0 then
-    if v.phase == "Deployed" then return true end
-    return no(runs and "all replicas serve, and it tells %s" or "nothing is wrong, and it tells %s", is)
+-- Whether a pod has this port, by number or by name.
+local function has_port(pod, wanted)
+  for _, container in ipairs(pod.spec.containers) do
+    for _, port in ipairs(container.ports or {}) do
+      if port.containerPort == wanted or port.name == wanted then return true end
+    end
   end
-  local words = {}
-  for i, row in ipairs(found) do
-    if v.phase == (row.phase or "Failed") and contains(row.reasons, v.status.reason)
-      and (not row.says or v.status.message:find(row.says, 1, true)) then return true end
-    words[i] = row.reasons[1]
+  return false
+end
+
+local function leads_on(v, port)
+  local target = port.targetPort or port.port
+  for _, pod in ipairs(v.pods) do
+    if not has_port(pod, target) then return no("its Service leads to port %s, which the pod does not have", target) end
   end
-  return no("%s is what is wrong, and it tells %s", table.concat(words, " or "), is)
+  return true
 end
 
 -- Requests to the endpoint get to the pods: Ingress, Service and labels fit together.
@@ -81,9 +81,27 @@ function M.is_routed(v)
   if path.path ~= "/deployment/" .. v.name .. "/(.+)" then return no("its Ingress leads %s to it", path.path) end
   if path.backend.service.name ~= service.metadata.name then return no("its Ingress leads to the Service %s", path.backend.service.name) end
   for _, port in ipairs(service.spec.ports) do
-    if port.port == path.backend.service.port.number then return true end
+    if port.port == path.backend.service.port.number then return leads_on(v, port) end
   end
   return no("its Ingress leads to port %s, which the Service does not have", path.backend.service.port.number)
+end
+
+-- For a model that should run: Deployed if it does, else a failure that the world really has.
+function M.told_right(v)
+  local found, may_run = troubles_of(v)
+  local runs = v.deployment and M.is_routed(v) and not sight.differs(v.deployment, v.spec) and not sight.unfinished(v.deployment)
+  local is = ("%s (%s: %s)"):format(v.phase, v.status.reason, v.status.message)
+  if runs and may_run or #found == 0 then
+    if v.phase == "Deployed" then return true end
+    return no(runs and "all replicas serve, and it tells %s" or "nothing is wrong, and it tells %s", is)
+  end
+  local words = {}
+  for i, row in ipairs(found) do
+    if v.phase == (row.phase or "Failed") and contains(row.reasons, v.status.reason)
+      and (not row.says or v.status.message:find(row.says, 1, true)) then return true end
+    words[i] = row.reasons[1]
+  end
+  return no("%s is what is wrong, and it tells %s", table.concat(words, " or "), is)
 end
 
 -- A private endpoint has its lock and the Secret that the lock names, a public one neither.

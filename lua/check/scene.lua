@@ -22,19 +22,28 @@ local INSTANCE_TYPE = { apiVersion = "primehub.io/v1alpha1", kind = "InstanceTyp
   spec = { displayName = "cpu-only", ["limits.cpu"] = 1, ["limits.memory"] = "2G" } }
 local QUOTA = { apiVersion = "v1", kind = "ResourceQuota", metadata = { name = "small", namespace = M.NAMESPACE },
   spec = { hard = { pods = "0" } } }
+-- What the model's environment is, one after the other. No order is that of the alphabet, and one variable stands in another.
+local CLASS, GREETING = { name = "MODEL_CLASS", value = "Iris" }, { name = "GREETING", value = "hello, $(MODEL_CLASS)" }
+local ENVS = {
+  { json.array { CLASS, GREETING }, "the environment is as at first" },
+  { json.array { GREETING, CLASS }, "the environment is put in another order" },
+  { json.array { CLASS }, "a variable is taken out of the environment" },
+}
 local MODEL = { apiVersion = "primehub.io/v1alpha1", kind = "PhDeployment", metadata = { name = M.NAME, namespace = M.NAMESPACE },
   spec = { displayName = "a model", userId = "u-1", userName = "phadmin", groupId = GROUP_ID, groupName = "phusers", stop = false,
-    updateMessage = "the first version",
+    updateMessage = "the first version", env = ENVS[1][1],
     predictors = json.array { { name = "predictor1", replicas = 1, modelImage = FIRST, instanceType = "cpu-only" } } } }
 local CLIENTS = json.array { { name = "reader", token = "$apr1$Zk1sC2tW$qP0pTq1c3J1pU0n0z2ZyG0" } }
 
 -- ---------------------------------------------------------------- the rows
 
--- The spec's predictors with a change.
+local function predictor_now(self) return self:object().spec.predictors[1] end
+
+-- The spec's predictors with a change; json.null takes a field away.
 local function predictors(self, change)
   local predictor = {}
-  for name, value in pairs(self:object().spec.predictors[1]) do predictor[name] = value end
-  for name, value in pairs(change) do predictor[name] = value end
+  for name, value in pairs(predictor_now(self)) do predictor[name] = value end
+  for name, value in pairs(change) do predictor[name] = value ~= json.null and value or nil end
   return json.array { predictor }
 end
 
@@ -42,10 +51,26 @@ local function edit(self, spec)
   self:person():edit(MODEL.apiVersion, MODEL.kind, M.NAMESPACE, M.NAME, { spec = spec })
 end
 
-local function image_now(self) return self:object().spec.predictors[1].modelImage end
+local function image_now(self) return predictor_now(self).modelImage end
 
 -- 1, 2, 0, and round again.
-local function other_replicas(self) return (self:object().spec.predictors[1].replicas + 1) % 3 end
+local function other_replicas(self) return (predictor_now(self).replicas + 1) % 3 end
+
+-- The row of ENVS behind the present one.
+local function next_env(self)
+  local now = self:object().spec.env
+  for i, one in ipairs(ENVS) do
+    if json.equal(one[1], now) then return ENVS[i % #ENVS + 1] end
+  end
+end
+
+local function has_engine(self) return predictor_now(self).engine ~= "none" end
+
+-- Where files of models may be under these settings; nil: nowhere that the small world has.
+local function model_uri(self)
+  local known = (self.settings.modelUri or {}).schemes
+  return type(known) == "table" and known[1] and known[1] .. "://models/iris" or nil
+end
 
 local function is_there(scene, self)
   local object = self:object()
@@ -55,6 +80,23 @@ end
 local function may_edit(scene, self)
   return is_there(scene, self) and (scene.used.edits or 0) < 2
 end
+
+-- Whether the status tells that the model serves, or that nothing is left of it.
+local function is_at_rest(self)
+  local object = self:object()
+  local status = object.status or {}
+  return status.observedGeneration == object.metadata.generation and (status.phase == "Deployed" or status.phase == "Stopped")
+end
+
+-- What changes the pods otherwise than the image is edited when the model is at rest, and once it was edited (was_edited(self)) at any time.
+-- (An edit of the image comes at every moment, also of a trouble; the rollout is the same. Else the walk would take twice as long.)
+local function may_edit_pods(was_edited)
+  return function(scene, self) return may_edit(scene, self) and (is_at_rest(self) or was_edited(self)) end
+end
+
+local may_edit_env = may_edit_pods(function(self) return not json.equal(self:object().spec.env, ENVS[1][1]) end)
+local may_edit_engine = may_edit_pods(function(self) return predictor_now(self).engine ~= nil end)
+local may_edit_files = may_edit_pods(function(self) return predictor_now(self).modelURI ~= nil end)
 
 local function set_allocatable(self, cpu)
   self.there.cluster:write("nodes", "", "node-1", function(node)
@@ -84,6 +126,21 @@ M.ROWS = {
   { name = "replicas", what = "user", budget = "edits", most = 2, may = may_edit,
     text = function(self) return "replicas set to " .. other_replicas(self) end,
     act = function(self) edit(self, { predictors = predictors(self, { replicas = other_replicas(self) }) }) end },
+  { name = "env", what = "user", budget = "edits", most = 2, may = may_edit_env,
+    text = function(self) return next_env(self)[2] end,
+    act = function(self) edit(self, { env = next_env(self)[1] }) end },
+  { name = "engine", what = "user", budget = "edits", most = 2,
+    may = function(scene, self) return self.settings.engine ~= nil and may_edit_engine(scene, self) end,
+    text = function(self) return has_engine(self) and "the model is to serve without an engine" or "the engine is to serve again" end,
+    act = function(self) edit(self, { predictors = predictors(self, { engine = has_engine(self) and "none" or "seldon" }) }) end },
+  { name = "model-uri", what = "user", budget = "edits", most = 2,
+    may = function(scene, self) return model_uri(self) ~= nil and may_edit_files(scene, self) end,
+    text = function(self)
+      return predictor_now(self).modelURI and "the model's files are in its image again" or "the model's files are to be fetched"
+    end,
+    act = function(self)
+      edit(self, { predictors = predictors(self, { modelURI = predictor_now(self).modelURI and json.null or model_uri(self) }) })
+    end },
   { name = "words", what = "user", budget = "edits", most = 2, may = may_edit, text = "the description is changed",
     act = function(self)
       edit(self, { description = "words, generation " .. self:object().metadata.generation, updateMessage = "other words" })
@@ -162,9 +219,21 @@ local function with(settings, path, value)
   return copy
 end
 
+-- What is fetched needs no Secret: the small world has none.
+local function without_secrets(settings)
+  local said, literal = settings.modelUri, json.array {}
+  if type(said) ~= "table" then return settings end
+  for _, one in ipairs(type(said.env) == "table" and said.env or {}) do
+    if one.value then literal[#literal + 1] = one end
+  end
+  return with(with(settings, "modelUri.secret", ""), "modelUri.env", literal)
+end
+
 -- The settings as the small world has them: its one namespace holds the catalogue, groups and instance types are objects there, no
--- server outside is asked, and routes are Ingresses (it has no Gateway). All else is as the administrator set it.
+-- server outside is asked, models are fetched without credentials, and routes are Ingresses (it has no Gateway). All else is as the
+-- administrator set it.
 function M.settings(settings, declaration)
+  settings = without_secrets(settings or {})
   for _, input in pairs(declaration.inputs) do
     if input.namespace then settings = with(settings, input.namespace, "") end
     if input.http and input.http.server and input.kind then settings = with(settings, input.http.server .. ".endpoint", "") end
@@ -174,10 +243,10 @@ end
 
 -- ---------------------------------------------------------------- a scene
 
--- A world with the catalogue in it, and the model, which nobody has looked at yet. options: as of stage.new (seed, now_ms).
+-- A world with the catalogue in it, and the model, which nobody has looked at yet. options: seed; settings: as of M.settings.
 function M.new(options)
   local there = stage.new { seed = options.seed, lean = true, namespaces = { M.NAMESPACE }, history = 64 }
-  local self = setmetatable({ there = there, world = there.world }, M)
+  local self = setmetatable({ there = there, world = there.world, settings = options.settings }, M)
   there.world.chooser = function() return 1 end
   there.world.cell.scene = BEGIN
   local person = self:person()
@@ -246,7 +315,7 @@ function M:described(known)
   local scene = self:now()
   return { image_ok = scene.image_ok, crashes = scene.crashes, node_full = scene.node_full, quota_ok = scene.quota_ok,
     group = state_of(scene.group_there, scene.silent, known), instance_type = state_of(scene.type_there, scene.silent, known),
-    silent = scene.silent }
+    silent = scene.silent, was_stopped = self.settings.onGroupLost == "stop" and (scene.used["group-lost"] or 0) > 0 }
 end
 
 local CHILDREN = { Deployment = "deployments.apps", Service = "services", Ingress = "ingresses.networking.k8s.io", Secret = "secrets" }

@@ -32,32 +32,94 @@ function M.wants(spec)
   return spec.replicas or predictor.replicas or 1
 end
 
+-- Whether a spec names files to fetch.
+function M.names_files(spec)
+  local predictor = spec.predictors and spec.predictors[1] or {}
+  return (predictor.modelURI or "") ~= ""
+end
+
 -- The model's image that a spec asks for.
 function M.image(spec)
   local predictor = spec.predictors and spec.predictors[1] or {}
   return ((predictor.modelImage or ""):gsub("^%s+", ""):gsub("%s+$", ""))
 end
 
-local function container(template, name)
-  for _, one in ipairs(template and template.spec and template.spec.containers or {}) do
+-- What PrimeHub reads containers by.
+local MODEL, ENGINE, INITIALIZER = "model", "seldon-container-engine", "model-storage-initializer"
+
+local function named(list, name)
+  for _, one in ipairs(list or {}) do
     if one.name == name then return one end
   end
   return nil
 end
 
--- The container `model` of a Deployment; nil if it has none.
-function M.model(deployment)
-  return container(deployment.spec.template, "model")
+local function containers(deployment, field)
+  local template = deployment.spec.template
+  return template and template.spec and template.spec[field]
 end
 
--- Why a Deployment does not run this spec, a sentence; nil if it is told to. (What `imagePrefix` puts before an image is not looked at.)
+-- The container `model` of a Deployment; nil if it has none.
+function M.model(deployment)
+  return named(containers(deployment, "containers"), MODEL)
+end
+
+-- The variables of a spec stand among those of the model as they were written and in their order: $(NAME) is of one before it.
+local function env_differs(model, spec)
+  local there, at = model.env or {}, 1
+  for _, wanted in ipairs(spec.env or {}) do
+    while there[at] and there[at].name ~= wanted.name do at = at + 1 end
+    if not there[at] then return ("the variable %s of its model is missing, or out of order"):format(wanted.name) end
+    if not json.equal(there[at], wanted) then return ("the variable %s of its model is not the one of the spec"):format(wanted.name) end
+  end
+  return nil
+end
+
+-- (Where the spec says nothing of the engine, a setting does.)
+local function engine_differs(deployment, asked)
+  local has = named(containers(deployment, "containers"), ENGINE) ~= nil
+  if asked == "none" and has then return "its Deployment has an engine, and the spec wants none" end
+  if asked == "seldon" and not has then return "its Deployment has no engine, and the spec wants one" end
+  return nil
+end
+
+local function shares_a_volume(one, other)
+  for _, mount in ipairs(one.volumeMounts or {}) do
+    for _, there in ipairs(other.volumeMounts or {}) do
+      if there.name == mount.name then return true end
+    end
+  end
+  return false
+end
+
+local function files_differ(deployment, model, spec)
+  local fetches = named(containers(deployment, "initContainers"), INITIALIZER)
+  if not M.names_files(spec) then return fetches and "its Deployment fetches files, and the spec names none" or nil end
+  local uri = spec.predictors[1].modelURI
+  if not fetches then return ("its Deployment does not fetch %s"):format(uri) end
+  for _, word in ipairs(fetches.args or {}) do
+    if word == uri then return not shares_a_volume(fetches, model) and "its model does not mount what is fetched" or nil end
+  end
+  return ("its Deployment fetches something else than %s"):format(uri)
+end
+
+-- Why a Deployment does not run this spec, a sentence; nil if it is told to. (What `imagePrefix` puts before an image is not looked at;
+-- a modelURI is one that initializers are handed as it stands, as in scene.lua.)
 function M.differs(deployment, spec)
+  local predictor = spec.predictors and spec.predictors[1] or {}
   local model, image, wants = M.model(deployment), M.image(spec), M.wants(spec)
   if not model then return "its Deployment has no container `model`" end
   if not (model.image or ""):find(image, 1, true) then return ("its Deployment runs %s, not %s"):format(model.image, image) end
   if deployment.spec.replicas ~= wants then return ("its Deployment has %s replicas, not %d"):format(deployment.spec.replicas, wants) end
   if deployment.spec.paused then return "its Deployment is paused" end
-  return nil
+  return env_differs(model, spec) or engine_differs(deployment, predictor.engine) or files_differ(deployment, model, spec)
+end
+
+-- Whether a pod has fetched its model's files.
+function M.has_fetched(pod)
+  local one = named(pod.status and pod.status.initContainerStatuses, INITIALIZER)
+  local ended = one and one.state and one.state.terminated
+  return ended ~= nil and ended.exitCode == 0
 end
 
 -- Why a Deployment has not come to what it is told, a sentence; nil if all its replicas are of the newest template and serve.

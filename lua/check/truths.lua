@@ -101,6 +101,20 @@ function M.transitions(v)
   return true
 end
 
+-- Variables that an older spec of the history had and the present one has not are the model's no more.
+function M.taken_out(v)
+  local model, asked = v.deployment and sight.model(v.deployment), {}
+  for _, one in ipairs(v.spec.env or {}) do asked[one.name] = true end
+  local there = {}
+  for _, one in ipairs(model and model.env or {}) do there[one.name] = true end
+  for _, record in ipairs(v.status.history or {}) do
+    for _, one in ipairs(record.spec and record.spec.env or {}) do
+      if there[one.name] and not asked[one.name] then return no("%s", one.name) end
+    end
+  end
+  return true
+end
+
 -- What the operator saw when it told Deployed, not what has become of it meanwhile.
 function M.saw_it_deployed(v)
   local object, seen = v.saw "object", v.saw("children", "deployments", "deploy-" .. v.name)
@@ -121,10 +135,17 @@ function M.saw_it_stopped(v)
   if seen.spec.replicas ~= 0 then return no("the operator saw a Deployment with %d replicas", seen.spec.replicas) end
   local by_now, generation = seen.status and seen.status.observedGeneration or 0, seen.metadata.generation
   -- a Deployment that was made with 0 replicas, or a model that was stopped already, starts nothing
-  if by_now < generation and generation > 1 and object.status.phase ~= "Stopped" then
+  if by_now < generation and generation > 1 and (object.status or {}).phase ~= "Stopped" then
     return no("the operator saw that the Deployment's controller has not seen the stop")
   end
   return true
+end
+
+function M.saw_it_fetched(v)
+  for i = 1, #(v.saw "pods" or {}) do
+    if sight.has_fetched(v.saw("pods", i)) then return true end
+  end
+  return no("the operator saw no pod that has fetched them")
 end
 
 -- Of failures that speak of inputs: what the operator must have seen.
@@ -145,7 +166,7 @@ end
 -- A Deployment may get replicas that some spec of this object asks for, and no others.
 function M.asked_for(v)
   local now, before = v.deployment.spec.replicas, v.previous.deployment.spec.replicas
-  if now == before or now == v.wants or now == v.previous.wants then return true end
+  if now == before or now == v.wants or now == v.previous.wants or (now == 0 and v.scene.was_stopped) then return true end
   if v.seen and now == sight.wants(v.saw("object", "spec") or {}) then return true end
   for _, record in ipairs(v.status.history or {}) do
     if record.spec and now == sight.wants(record.spec) then return true end

@@ -79,6 +79,8 @@ local function new_walk(options)
     states = 0, nodes = 0, edges = 0, stories = 0, level = 0, seen = {}, known = {}, distance = {}, points = {}, cut = false,
     only = set_of(options.only), began = os.clock(), wall = loop.now(), chance = chance_of(options.seed or 1), claims = judge.claims(generation),
     invariants = options.invariants or invariants_of.of(generation, options.files or {}) }
+  -- a quick operator is another chain at nearly every step: only as the first event, where nobody asks for it
+  self.most_quick = math.min(self.most_events, self.only and self.only.quick and self.most_events or 1)
   self.machine = new_machine(self)
   self.root = self.machine:save()
   return self
@@ -103,10 +105,11 @@ local function is_over(self)
   return o.seconds ~= nil and (o.by_wall and loop.now() - self.wall or os.clock() - self.began) >= o.seconds
 end
 
--- A point of a chain, where events may come: saved before the step that follows, which tells how often the operator then writes.
-local function note_point(self, level, saved, node, writes)
+-- A point of a chain, where events may come: saved before the step that follows, which tells how often the operator then writes. quick:
+-- one between two steps of the cluster, where nothing may happen but that the operator is quick.
+local function note_point(self, level, saved, node, writes, quick)
   local points = self.points[level]
-  points[#points + 1] = { saved = saved, node = node, writes = writes }
+  points[#points + 1] = { saved = saved, node = node, writes = writes, quick = quick }
 end
 
 -- Whether this state is new to the walk; it is known from now on.
@@ -130,10 +133,12 @@ local function walk_chain(self, node, view, level)
     local new = is_new(self, key, chain, at)
     if not new and not first then return judge.measure(self, chain, self.distance[key] or 0, node) end
     if steps % 16 == 15 and is_over(self) then self.cut = true end
-    local point = new and level < self.most_events and m:is_point() and m:save()
+    local is_point = new and level < self.most_events and m:is_point()
+    local quick = new and not is_point and level < self.most_quick and m:may_be_quick()
+    local point = (is_point or quick) and m:save()
     local now = m.world:now()
     local what = m:calm()
-    if point then note_point(self, level, point, node, what == "operator" and m.write_number or 0) end
+    if point then note_point(self, level, point, node, what == "operator" and m.write_number or 0, quick) end
     if not what then
       judge.rest(self, view, node)
       return judge.measure(self, chain, 0, node)
@@ -206,6 +211,7 @@ local function expand_calmly(self, point, level)
   local m = self.machine
   m:restore(point.saved)
   local before = m:view(nil)
+  if point.quick then return expand_by(self, point, level, before, { "quick" }) end
   local names, within = m:events(), m:events_within(point.writes)
   expand_by(self, point, level, before, table.move(within, 1, #within, #names + 1, names))
 end
@@ -213,7 +219,7 @@ end
 local function expand_by_faults(self, point, level)
   local m = self.machine
   m:restore(point.saved)
-  if m.faults >= self.most_faults then return end
+  if m.faults >= self.most_faults or point.quick then return end
   local before = m:view(nil)
   local names, within = m:faults_here(), m:faults_within(point.writes)
   expand_by(self, point, level, before, table.move(within, 1, #within, #names + 1, names))
@@ -317,7 +323,7 @@ local function play(self, names)
     end
   end
   if m.held and m:act "thaw" then node, view = { parent = node, name = "thaw" }, m:view(view) end
-  self.most_events = 0
+  self.most_events, self.most_quick = 0, 0
   walk_chain(self, node, view, 0)
 end
 

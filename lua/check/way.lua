@@ -58,7 +58,8 @@ end
 -- ---------------------------------------------------------------- steps
 
 local WORDS = { crash = "the operator's process ends and begins anew", thaw = "the view catches up, event by event",
-  skip = "the view catches up at once, and never sees what was in between", slow = "the operator is slow: the cluster comes to rest first",
+  skip = "the view catches up at once, and never sees what was in between",
+  quick = "the operator is quick: the cluster does nothing meanwhile", slow = "the operator is slow: the cluster comes to rest first",
   ["crash:"] = "the operator's process ends after its write number %s, and begins anew",
   ["lost:"] = "the operator writes, and the answer to write number %s never comes",
   ["dropped:"] = "the operator writes, and write number %s never arrives", ["hold:"] = "the view of %s lags behind from here on",
@@ -73,7 +74,7 @@ local function words_of(machine, name)
   local kind, rest = name:match("^(%a+:)(.*)$")
   local number, other = (rest or ""):match("^(%d+):(.+)$")
   if number then return "user", WORDS[kind]:format(number) .. ": " .. machine.scene:words(scene.row(other)) end
-  return name == "slow" and "operator" or "fault", (WORDS[kind or name] or name):format(rest)
+  return (name == "slow" or name == "quick") and "operator" or "fault", (WORDS[kind or name] or name):format(rest)
 end
 
 -- The row of the phases that decided (seen.trace).

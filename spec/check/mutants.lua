@@ -6,6 +6,7 @@
 --   only, events, faults  where one event does not show it: the events of the world in which it does, how many of them a story needs, and
 --          how many of these are faults. (The whole world has all of that, too; it takes longer.)
 --   settings  what an administrator has set besides
+--   beyond  why no walk finds it: the folder's specs must
 --
 -- Each is alone. `checks` applies them to the folder in memory; nothing is written.
 
@@ -103,16 +104,18 @@ return {
   { name = "how many pods are of the newest template is not compared", fault = 8,
     shows = "in the middle of an update Deployed is told",
     only = "image hold:deployments", events = 2, faults = 1,
-    file = "facts.lua", from = " and r.updated == s.desired", to = "" },
+    file = "facts.lua", from = " and r.updated == s.desired", to = "",
+    beyond = "the newest pods are counted, too, so that it shows only where the newest ReplicaSet is not seen yet, at the very moment at "
+      .. "which all pods of before still serve: such a story has more than three events, and is too long to be looked for" },
   { name = "how many replicas the Deployment is told to have is not compared", fault = 8,
     shows = "while the group cannot be read, a model that is to be scaled is told as Deployed",
     only = "sources-silent crash replicas", events = 3, faults = 1,
     file = "facts.lua", from = "r.settled and live.spec.replicas == s.desired and not live.spec.paused", to = "r.settled",
-    also = { { file = "facts.lua", from = "r.replicas == s.desired and r.updated == s.desired\n    and r.available == s.desired",
+    also = { { file = "facts.lua", from = "r.replicas == s.desired and r.updated == s.desired\n    and r.available == s.desired and enough_ready(s, hash)",
       to = "r.updated == r.replicas\n    and r.available == r.replicas" } } },
   { name = "one replica is enough for Deployed", fault = 8,
     shows = "kubectl wait returns when half of the replicas serve",
-    file = "facts.lua", from = "and r.available == s.desired and #", to = "and r.available > 0 and #" },
+    file = "facts.lua", from = "and r.available == s.desired and enough_ready(s, hash) and #", to = "and r.available > 0 and #" },
   { name = "0 replicas are Deployed", fault = 9,
     shows = "a model that was scaled to 0 is Deploying for ever, or Deployed with nobody there",
     only = "replicas", events = 2, faults = 0,
@@ -126,7 +129,7 @@ return {
     to = "if is_replica(pod) and not has_ended(pod) and not pod.metadata.deletionTimestamp then" },
   { name = "a stop is told before the Deployment's controller has seen it", fault = 14,
     shows = "Stopped is told, and a moment later pods start",
-    only = "stop start hold:deployments", events = 2, faults = 1,
+    only = "between quick", events = 2, faults = 0,
     file = "facts.lua", from = "(r.observed or s.stayed_stopped or live.metadata.generation == 1)", to = "true" },
   { name = "stop is not passed on",
     shows = "a model that was stopped runs on",
@@ -162,8 +165,7 @@ return {
   { name = "old pods count as the new version's",
     shows = "an update that mends the image is Failed at once, with the name of the old image",
     only = "image-missing image", events = 2, faults = 0,
-    file = "facts.lua", from = [[if hash and labels_of["pod-template-hash"] == hash and not pod.metadata.deletionTimestamp and]],
-    to = "if hash and" },
+    file = "facts.lua", from = "if hash_of(pod) == hash and not pod.metadata.deletionTimestamp and", to = "if" },
 
   -- ------------------------------------------------------------ the status is written for ever, or not at all
   { name = "a message tells the time", fault = 15,
@@ -238,6 +240,59 @@ return {
     shows = "a private endpoint stays open",
     file = "children/route.lua", from = "if chosen and chosen.can_lock(s) then",
     to = "if chosen and chosen.can_lock(s) and not s.ingress then" },
+
+  -- ------------------------------------------------------------ environment, engine and files
+  { name = "the order of the environment is lost", fault = 26,
+    shows = "a variable that stands in another one is empty in it",
+    only = "env", events = 1,
+    file = "children/model.lua", from = "  for _, one in ipairs(s.spec.env or {}) do all[#all + 1] = one end\n  return all",
+    to = "  for _, one in ipairs(s.spec.env or {}) do all[#all + 1] = one end\n"
+      .. "  table.sort(all, function(a, b) return a.name < b.name end)\n  return all" },
+  { name = "a variable that was taken out stays", fault = 26,
+    shows = "a model reads what its user has deleted",
+    only = "env", events = 2, faults = 0,
+    file = "children/model.lua", from = "  for _, one in ipairs(s.spec.env or {}) do all[#all + 1] = one end\n  return all",
+    to = "  local given = {}\n  for _, one in ipairs(s.spec.env or {}) do\n    all[#all + 1], given[one.name] = one, true\n  end\n"
+      .. "  local live = s.deployment and s.deployment.spec.template.spec.containers[1].env or {}\n"
+      .. "  for i = #all - #(s.spec.env or {}) + 1, #live do\n"
+      .. "    if not given[live[i].name] then all[#all + 1] = live[i] end\n  end\n  return all" },
+  { name = "the mark of a template says nothing of the environment", fault = 8,
+    shows = "while the group cannot be read, an edit of the environment is told as Deployed that has not arrived",
+    only = "sources-silent crash env", events = 3, faults = 1,
+    file = "children/deployment.lua", from = "env = s.spec.env, modelImage", to = "modelImage" },
+  { name = "the mark of a template says nothing of the files", fault = 8,
+    shows = "while the group cannot be read, a model is told as Deployed with files that nobody has fetched",
+    only = "sources-silent crash model-uri", events = 3, faults = 1,
+    file = "children/deployment.lua", from = "modelURI = p.modelURI, modelURISecret", to = "modelURISecret" },
+  { name = "an engine that is there stays",
+    shows = "a model that is to serve without an engine is not restarted without it",
+    only = "engine", events = 1,
+    file = "facts.lua", from = "s.has_engine = has_engine(s.predictor, s.settings)",
+    to = "s.has_engine = has_engine(s.predictor, s.settings)\n"
+      .. "    or s.deployment ~= nil and s.deployment.spec.template.spec.containers[2] ~= nil" },
+  { name = "the Service leads to the engine where there is none",
+    shows = "the endpoint of a model without an engine answers 503",
+    only = "engine", events = 1,
+    file = "children/service.lua", from = "not s.has_engine and model.PORT or nil", to = "nil" },
+  { name = "a Service that leads to the engine of before is taken for right",
+    shows = "while the group cannot be read, a model that lost its engine is Deployed, and its endpoint answers 503",
+    only = "sources-silent crash engine", events = 3, faults = 1,
+    file = "facts.lua", from = "  if service.leads_to_before(s) then return false end\n", to = "" },
+  { name = "the init container stays when there is nothing to fetch", fault = 26,
+    shows = "a model whose files are in its image still waits for those of before",
+    only = "model-uri", events = 2, faults = 0,
+    file = "children/initializer.lua", from = "return s.fetch and json.array { container(s, s.fetch) } or nil",
+    to = "return s.fetch and json.array { container(s, s.fetch) }\n"
+      .. "    or s.deployment and s.deployment.spec.template.spec.initContainers or nil" },
+  { name = "the model does not mount what is fetched",
+    shows = "a model starts, and its folder is empty",
+    only = "model-uri", events = 1,
+    file = "children/initializer.lua", from = [[{ name = "model-storage", mountPath = model_uri.TARGET }
+  local volume]], to = "nil\n  local volume" },
+  { name = "files count as fetched while they are being fetched",
+    shows = "ModelFetched is True, and the files never come",
+    only = "model-uri", events = 1,
+    file = "conditions.lua", from = [[return fetching(pod) == "done" end)]], to = [[return fetching(pod) ~= nil end)]] },
 
   -- ------------------------------------------------------------ history
   { name = "the history has no limit", fault = 34,

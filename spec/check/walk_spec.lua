@@ -1,5 +1,5 @@
 -- The walk through the small world: that the shipped policies pass it, that it finds what is planted, and that it says honestly how far it came.
--- (What it finds of 50 planted faults: mutants_spec.lua.)
+-- (What it finds of the planted faults: mutants_spec.lua.)
 
 local apart = require "reload.apart"
 local guard = require "guard"
@@ -67,6 +67,12 @@ describe("the shipped policies", function()
     settings.httpRoute.parentRefs = json.array { { name = "public", namespace = "gateways" } }
     for name in pairs(settings.grace) do settings.grace[name] = 0 end
     assert.is_true(passes(with(SHIPPED, { events = 1, faults = 0, base_settings = settings })).complete)
+  end)
+
+  it("hold where a model stops with its group", function()
+    local settings = json.copy(SETTINGS)
+    settings.onGroupLost = "stop"
+    passes(with(SHIPPED, { events = 2, faults = 1, limit = 12000, base_settings = settings }))
   end)
 end)
 

@@ -66,7 +66,7 @@ local BREAKS = {
   { "a comment begins with //", "phases.lua", "return phases {", "// ours\nreturn phases {", says = "a comment begins with --" },
   { "elseif is written as two words", "facts.lua", "  s.private = s.spec.endpoint",
     "  if s.stop then s.x = 1 else if s.gone then s.x = 2 end\n  s.private = s.spec.endpoint", nowhere = true,
-    says = "`else if` in line 182 is one word, elseif" },
+    says = "`else if` in line 183 is one word, elseif" },
   { "a file that others need is gone", "children/service.lua", false, "", nowhere = true,
     says = 'phdeployment.lua:20: error: there is no file children/service.lua for require "children.service"' },
   { "a row says what nothing reads", "failures.lua", 'message = "Group not found:', 'mesage = "Group not found:', at = -1,

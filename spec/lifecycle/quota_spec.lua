@@ -128,6 +128,10 @@ describe("The quota of a group", function()
         body = { metadata = { annotations = { [note] = json.encode { [world.namespace] = "999999999" } } } } }
       world:start_operator { words = world.words }
       reviewed.ready(world)
+      harness.eventually("it leads", 10, function()
+        local answer = create(world, pod(world, "after", { cpu = "1" }))
+        return not (answer.message or ""):find("does not lead", 1, true), answer.message
+      end)
       for _ = 1, 4 do
         assert.contains("does not know all pods yet", create(world, pod(world, "after", { cpu = "1" })).message)
         loop.sleep(0.5)

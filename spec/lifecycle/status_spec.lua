@@ -9,22 +9,32 @@ local function kubectl_wait(world, condition, seconds)
     "--timeout=" .. (seconds or 40) .. "s" } })
 end
 
--- Why the model is not what its spec says, as the cluster's own objects have it at this moment; nil if it is.
+local function is_ready(pod)
+  for _, condition in ipairs(pod.status.conditions or {}) do
+    if condition.type == "Ready" then return condition.status == "True" end
+  end
+  return false
+end
+
+-- Why the model is not what its spec says, as the cluster's own objects have it at this moment; nil if it is. What serves is asked of
+-- the pods: the Deployment's counts may be of a moment before, in both directions.
 local function untrue(world, expected)
   local object, live = world:get "m", world:child("Deployment", "m")
   local status, spec = live.status or {}, live.spec.template.spec
   if object.status.observedGeneration ~= object.metadata.generation then return "the status is of another generation" end
   if status.observedGeneration ~= live.metadata.generation then return "the Deployment's controller has not seen the Deployment" end
-  for _, count in ipairs { live.spec.replicas, status.replicas or 0, status.updatedReplicas or 0, status.availableReplicas or 0 } do
-    if count ~= expected.replicas then return "replicas: " .. json.encode(status) end
-  end
+  if live.spec.replicas ~= expected.replicas then return "replicas: " .. json.encode(live.spec.replicas) end
   local model = spec.containers[1]
   if model.image ~= expected.image then return "the image is " .. model.image end
   if model.resources.limits.cpu ~= expected.cpu then return "cpu is " .. model.resources.limits.cpu end
+  local ready = 0
   for _, pod in ipairs(world.api:list("Pod", world.namespace)) do
     local is_old = pod.spec.containers[1].image ~= expected.image or pod.spec.containers[1].resources.limits.cpu ~= expected.cpu
-    if is_old and not pod.metadata.deletionTimestamp then return "a pod of before is there" end
+    local stays = not pod.metadata.deletionTimestamp
+    if is_old and stays then return "a pod of before is there" end
+    if stays and is_ready(pod) then ready = ready + 1 end
   end
+  if ready ~= expected.replicas then return ("%d pods are ready; the Deployment says %s"):format(ready, json.encode(status)) end
 end
 
 describe("kubectl wait --for=condition=Ready", function()

@@ -275,13 +275,11 @@ local function compile(program, node)
     local _, inner, least, most = table.unpack(node, 1, 4)
     for _ = 1, least do compile(program, inner) end
     if not most then
-      local split = { "split", #program + 2 }
-      program[#program + 1] = split
+      local top = #program + 1
+      local split = { "split", top + 1 }
+      program[top] = split
       compile(program, inner)
-      program[#program + 1] = { "jump", 0 }
-      for i, one in ipairs(program) do
-        if one == split then program[#program][2] = i end
-      end
+      program[#program + 1] = { "jump", top }
       split[3] = #program + 1
     else
       local splits = {}
