@@ -4,10 +4,10 @@
 -- there is something to look at. Every reachable state of a small world is the last of them (lua/check/walk.lua): it says `complete` and
 -- how many states that are, or how far it came.
 
-local candidate = require "reload.candidate"
 local contract = require "contract"
 local lint = require "lint"
 local machine = require "check.machine"
+local misset = require "misset"
 local options = require "options"
 local parser = require "syntax.parser"
 local policies = require "policies"
@@ -56,14 +56,6 @@ local function refuse(run, text, failure)
   return false, "the policies cannot be used"
 end
 
--- A sentence about the settings, and where: what the policies themselves know to be wrong with them.
-local function settings_trouble(run, generation, declaration)
-  local odd, failure = contract.settings_trouble(generation, "phdeployment", declaration, run.settings)
-  if failure then return failure.text, failure end
-  if not odd then odd = select(2, candidate.rules(run.settings)) end
-  if odd then return odd, policies.setting_failure(run.files, run.settings_path, odd) end
-end
-
 local function load(run)
   local settings, why, place = policies.settings(run.files, run.settings_path)
   if not settings then return refuse(run, place and place.text or why, place) end
@@ -72,11 +64,10 @@ local function load(run)
   if not generation then return refuse(run, failure.text, failure) end
   run.loads = true
   local declaration, trouble = contract.declaration(generation, "phdeployment")
-  local odd, broken
-  if declaration then odd, broken = settings_trouble(run, generation, declaration) end
+  local odd = declaration and misset.failure(generation, declaration, run.files, run.settings_path, run.settings)
   generation:close()
   if not declaration then return refuse(run, trouble) end
-  if odd then return refuse(run, odd, broken) end
+  if odd then return refuse(run, odd.text, odd) end
   run.is_usable = true
   return true, plural(run.count, "file")
 end

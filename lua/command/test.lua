@@ -1,7 +1,9 @@
 -- moonphase test: run specs. A policies folder's specs (Lua, and tables of cases in YAML) run in the production sandbox with
 -- production limits (suite.lua). Other *_spec.lua files are specs of the host itself and run in the host state.
 
+local contract = require "contract"
 local lint = require "lint"
+local misset = require "misset"
 local options = require "options"
 local policies = require "policies"
 local specs = require "specs"
@@ -82,6 +84,20 @@ local function check_cases(o, all, files)
   end
 end
 
+-- Specs have settings of their own, so none sees what is wrong with the folder's. (What does not load is told by the specs.)
+local function check_settings(o, all, files)
+  local settings, why, failure = policies.settings(files)
+  if settings then
+    local generation = policies.generation(files, "policies")
+    local declaration = generation and contract.declaration(generation, "phdeployment")
+    failure = declaration and misset.failure(generation, declaration, files, nil, settings)
+    if generation then generation:close() end
+  end
+  if settings and not failure then return end
+  tell(o, all, { file = "settings.yaml", name = "the settings make sense", ok = false,
+    text = failure and policies.explain_error(failure) or why })
+end
+
 -- The specs of a folder; `only`: one of its files.
 local function run_policies(o, all, dir, only)
   local files, why = policies.files(dir)
@@ -92,6 +108,7 @@ local function run_policies(o, all, dir, only)
     end
   end
   check_cases(o, all, files)
+  if not only then check_settings(o, all, files) end
   local result = suite.run(files, { label = dir or "policies", filter = o.filter, coverage = true,
     tell = function(test) tell(o, all, test) end })
   if not only then all.coverage[#all.coverage + 1] = result.coverage end

@@ -239,6 +239,20 @@ describe("moonphase test", function()
     assert.contains("holds no phdeployment.lua", result.errors)
   end)
 
+  it("says which setting is wrong, in the words of check: what cannot be read, and what the policies cannot use", function()
+    local result = test { ["settings.yaml"] = "limit: [3\n" }
+    assert.equal(1, result.status)
+    assert.contains("FAIL settings.yaml: the settings make sense\n     settings.yaml:", result.output)
+    local files = { ["settings.yaml"] = "other: 1\nlimit: 3\n", ["phdeployment.lua"] = FOLDER["phdeployment.lua"]:gsub("decide = decide",
+      "decide = decide, check_settings = function(s) return s.limit > 2 and 'limit is ' .. s.limit .. ': 2 at most' or nil end") }
+    assert.contains("FAIL settings.yaml: the settings make sense\n     settings.yaml:2: limit is 3: 2 at most\n         limit: 3\n",
+      test(files).output)
+    files["settings.yaml"] = "limit: 2\nreload: {check: soon}\n"
+    assert.contains("settings.yaml:2: reload.check must be a time such as 2s, or full", test(files).output)
+    files["settings.yaml"] = "limit: 2\n"
+    assert.equal(0, test(files).status)
+  end)
+
   it("says of a file that does not load which line is wrong, and runs the others", function()
     local result = test { ["phases_spec.lua"] = "it('x', function(\n" }
     assert.contains("FAIL phases_spec.lua: loads", result.output)
