@@ -2,9 +2,11 @@
 #include <lua.h>
 #include <lualib.h>
 #include <lauxlib.h>
+#include <dirent.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "script/policy.h"
 #include "script/policy_state.h"
@@ -625,6 +627,50 @@ TEST(the_watchdog_ends_a_process_that_hangs_in_a_call_and_no_process_that_stood_
 	policy_free(p);
 }
 
+/* How often the threads of this process beside the one that asks gave up the processor by themselves. */
+static long waits_of_others(void)
+{
+	long all = 0, one;
+	char path[64], line[128];
+	DIR *tasks = opendir("/proc/self/task");
+	for (struct dirent *d; (d = readdir(tasks)) != NULL;) {
+		if (d->d_name[0] == '.' || atol(d->d_name) == (long)gettid())
+			continue;
+		snprintf(path, sizeof path, "/proc/self/task/%.20s/status", d->d_name);
+		FILE *f = fopen(path, "r");
+		while (f != NULL && fgets(line, sizeof line, f) != NULL)
+			if (sscanf(line, "voluntary_ctxt_switches: %ld", &one) == 1)
+				all += one;
+		if (f != NULL)
+			fclose(f);
+	}
+	closedir(tasks);
+	return all;
+}
+
+TEST(the_watchdog_of_an_idle_process_sleeps_and_a_call_wakes_it)
+{
+	struct policy *p = must_load("return 1");
+	pid_t child = fork(); /* without the threads of other tests */
+	if (child == 0) {
+		const struct timespec moment = {0, 400000000}, while_long = {1, 500000000};
+		policy_watchdog_start(60);
+		nanosleep(&moment, NULL);
+		long before = waits_of_others();
+		nanosleep(&while_long, NULL);
+		long idle = waits_of_others() - before;
+		policy_entered(p);
+		nanosleep(&while_long, NULL);
+		long busy = waits_of_others() - before - idle;
+		policy_left(p);
+		_exit(idle != 0 ? 1 : busy < 2 ? 2 : 0);
+	}
+	int status = 0;
+	CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status));
+	CHECK_INT(WEXITSTATUS(status), ==, 0); /* 1: it was woken for nothing; 2: the call did not wake it */
+	policy_free(p);
+}
+
 /* --- for specs --- */
 
 static struct policy *load_for_specs(const char *source, bool coverage, bool reversed)
@@ -674,6 +720,7 @@ TEST_MAIN(T(plain_data_goes_in_and_comes_out),
 	T(several_arguments_and_tables_of_the_host_go_in),
 	T_TIMED(endless_loops_are_stopped),
 	T_TIMED(the_watchdog_ends_a_process_that_hangs_in_a_call_and_no_process_that_stood_still),
+	T_TIMED(the_watchdog_of_an_idle_process_sleeps_and_a_call_wakes_it),
 	T(an_error_that_would_loop_when_shown_is_named_by_its_type),
 	T_TIMED(loops_inside_c_functions_are_stopped),
 	T_TIMED(comparing_huge_texts_is_stopped_soon),
