@@ -101,11 +101,14 @@ static int run(const struct invocation *v)
 }
 
 /* Pages of lists are large and short-lived: mapped, they go back whole when they are freed. glibc would learn from
- * the first of them to keep the next in the heap, where they leave holes. */
+ * the first of them to keep the next in the heap, where they leave holes. Its fast bins are walked whenever a free leaves 64 KB
+ * free in one piece; what Lua and curl do makes that all the time (7 % of a plan of 1,000 objects). Small pieces have their
+ * thread's cache before them anyway. */
 static void tune_memory(void)
 {
 	mallopt(M_MMAP_THRESHOLD, 128 << 10);
 	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MXFAST, 0);
 }
 
 int main(int argc, char **argv)
