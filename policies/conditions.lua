@@ -5,6 +5,7 @@
 -- message. The host adds lastTransitionTime.
 
 local initializer = require "children.initializer"
+local facts = require "facts"
 local route = require "children.route"
 
 local function replicas_text(s)
@@ -33,13 +34,6 @@ local function fetching(pod)
     if state.running then return "running" end
   end
   return nil
-end
-
-local function is_ready(pod)
-  for _, condition in ipairs(pod.status and pod.status.conditions or {}) do
-    if condition.type == "Ready" then return condition.status == "True" end
-  end
-  return false
 end
 
 local ROWS = {
@@ -91,7 +85,7 @@ local ROWS = {
   end },
 
   { "PodsHealthy", function(s)
-    if any_pod(s, is_ready) then return "True", "Healthy", "a pod of the present template is ready" end
+    if any_pod(s, facts.is_ready) then return "True", "Healthy", "a pod of the present template is ready" end
     return "Unknown", "NotReadyYet", "no pod of the present template is ready"
   end },
 

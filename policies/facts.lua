@@ -233,7 +233,8 @@ local function newest_pods(s, hash)
   return found
 end
 
-local function is_ready(pod)
+-- Whether a pod serves, as it says itself.
+function M.is_ready(pod)
   for _, condition in ipairs(pod.status and pod.status.conditions or {}) do
     if condition.type == "Ready" then return condition.status == "True" end
   end
@@ -248,7 +249,7 @@ local function enough_ready(s, hash)
   if not hash or of_template[deployment.LABEL] ~= s.name then return true end
   local ready = 0
   for _, pod in ipairs(s.newest_pods) do
-    if is_ready(pod) then ready = ready + 1 end
+    if M.is_ready(pod) then ready = ready + 1 end
   end
   return ready >= s.desired
 end
