@@ -237,26 +237,30 @@ static int l_get(lua_State *L)
 	return 1;
 }
 
-static int l_read(lua_State *L)
+/* The bytes that are kept of the object; NULL: there is none. */
+static const char *look_up_text(lua_State *L, size_t *len)
 {
 	struct cache_object o;
 	const struct cache_box *box = look_up(L, &o);
-	if (!box)
-		return 0;
+	return box ? cache_read(box->cache, &o, len) : NULL;
+}
+
+static int l_read(lua_State *L)
+{
 	size_t len;
-	const char *text = cache_read(box->cache, &o, &len);
+	const char *text = look_up_text(L, &len);
+	if (!text)
+		return 0;
 	value_from_json(L, text, len);
 	return 1;
 }
 
 static int l_raw(lua_State *L)
 {
-	struct cache_object o;
-	const struct cache_box *box = look_up(L, &o);
-	if (!box)
-		return 0;
 	size_t len;
-	const char *text = cache_read(box->cache, &o, &len);
+	const char *text = look_up_text(L, &len);
+	if (!text)
+		return 0;
 	lua_pushlstring(L, text, len);
 	transfer_push_raw(L, -1);
 	return 1;

@@ -125,7 +125,8 @@ local ROWS = {
 
   -- the status never lies
   -- (of a stop with its group, and of the start after it, no generation tells: the Deployment is written before the status)
-  { name = "Deployed is deployed", when = "always", given = function(v) return tells "Deployed"(v) and not v.scene.was_stopped end,
+  { name = "Deployed is deployed", when = "always",
+    given = function(v) return v.current and v.phase == "Deployed" and not v.scene.was_stopped end,
     holds = function(v)
       local why = not v.deployment and "there is no Deployment" or sight.differs(v.deployment, v.spec)
       if not why and (v.deployment.status.observedGeneration or 0) < v.deployment.metadata.generation then

@@ -64,7 +64,7 @@ local function load(run)
   if not generation then return refuse(run, failure.text, failure) end
   run.loads = true
   local declaration, trouble = contract.declaration(generation, "phdeployment")
-  local odd = declaration and misset.failure(generation, declaration, run.files, run.settings_path, run.settings)
+  local odd = declaration and misset.failure(generation, "phdeployment", declaration, run.files, run.settings_path, run.settings)
   generation:close()
   if not declaration then return refuse(run, trouble) end
   if odd then return refuse(run, odd.text, odd) end

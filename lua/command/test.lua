@@ -90,7 +90,7 @@ local function check_settings(o, all, files)
   if settings then
     local generation = policies.generation(files, "policies")
     local declaration = generation and contract.declaration(generation, "phdeployment")
-    failure = declaration and misset.failure(generation, declaration, files, nil, settings)
+    failure = declaration and misset.failure(generation, "phdeployment", declaration, files, nil, settings)
     if generation then generation:close() end
   end
   if settings and not failure then return end

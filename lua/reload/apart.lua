@@ -2,8 +2,8 @@
 --
 -- Lint builds a hundred thousand small tables. In our own state the collector would walk them between two slices of the
 -- work, and that is a turn of the loop which is too long; and memory that was taken once is rarely given back. So the program is
--- started a second time (moonphase look), in the background, told the files, and its answer is waited for. Where no process can be started the
--- work is done here: slower for everybody, and no less true.
+-- started a second time (moonphase look), in the background, told the files, and its answer is waited for. Where no process
+-- can be started the work is done here: slower for everybody, and no less true.
 
 local policies = require "policies"
 

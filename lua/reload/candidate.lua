@@ -9,8 +9,10 @@
 local access = require "reload.access"
 local contract = require "contract"
 local guard = require "guard"
+local misset = require "misset"
 local paper = require "reload.paper"
 local policies = require "policies"
+local rules = require "reload.rules"
 local specs = require "specs"
 local watches = require "watches"
 
@@ -20,30 +22,6 @@ Candidate.__index = Candidate
 
 local SYNC_SECONDS = 30
 local INPUT_SECONDS = 2
-local BOX_SECONDS = 2
-
--- ---------------------------------------------------------------- settings.reload
-
--- "2s", "500ms", "0" or "full": seconds, or nil for no limit. Then a sentence if it is none of these.
-local function time_box(text)
-  if text == "full" then return nil end
-  if text == nil then return BOX_SECONDS end
-  local number, unit = tostring(text):match("^(%d+%.?%d*)(m?s?)$")
-  if not number or unit == "m" then return nil, "reload.check must be a time such as 2s, or full; it is " .. tostring(text) end
-  return tonumber(number) / (unit == "ms" and 1000 or 1)
-end
-
--- What the settings allow of a reload: {seconds (nil: all), deletions}; nil and a sentence.
-function M.rules(settings)
-  local said = settings.reload
-  if said == nil or said == json.null then said = {} end
-  if type(said) ~= "table" then return nil, "reload must be a map of names to values" end
-  local seconds, wrong = time_box(said.check)
-  if wrong then return nil, wrong end
-  local deletions = said.deletions == nil and 0 or math.tointeger(tonumber(said.deletions))
-  if not deletions or deletions < 0 then return nil, "reload.deletions must be a whole number from 0 on" end
-  return { seconds = seconds, deletions = deletions }
-end
 
 -- ---------------------------------------------------------------- steps
 
@@ -64,9 +42,9 @@ local function in_better_words(c, failure)
 end
 
 local function load(c)
-  local rules, wrong = M.rules(c.settings)
-  if not rules then return nil, { text = "a setting is wrong: " .. wrong } end
-  c.rules = rules
+  local allowed, wrong = rules.of(c.settings)
+  if not allowed then return nil, { text = "a setting is wrong: " .. wrong } end
+  c.rules = allowed
   local generation, failure = policies.generation(c.files, c.name, true)
   if not generation then return refuse_failure(in_better_words(c, failure)) end
   c.generation = generation
@@ -77,9 +55,8 @@ local function load(c)
     return nil, { text = "the controller's kind or label is another one: that cannot change while it runs; start moonphase again" }
   end
   c.declaration = declaration
-  local odd, broken = contract.settings_trouble(generation, world.module, declaration, c.settings)
-  if broken then return refuse_failure(broken) end
-  if odd then return refuse_failure(policies.setting_failure(c.files, c.settings_path, odd)) end
+  local misfit = misset.failure(generation, world.module, declaration, c.files, c.settings_path, c.settings)
+  if misfit then return refuse_failure(misfit) end
   return true
 end
 
