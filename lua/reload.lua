@@ -17,6 +17,8 @@ M.__index = M
 local TRIAL_SECONDS = 600 -- every object is decided once more in this time
 local STEADY_SECONDS = 1
 local AGAIN_SECONDS = 0.05
+local QUIET_MS = 5           -- until a save is tried
+local SETTLED_SECONDS = 0.05 -- and until its verdict counts: by then editors have written all that belongs to it
 local PASSED_MOST = 16
 local LINGER_SECONDS = 60 -- a request that is under way still tells its watch what was answered
 
@@ -186,12 +188,19 @@ local function remember(self, digest, said)
   self.passed[PASSED_MOST] = nil
 end
 
+-- (waits) until the save that is looked at is settled. Trying it need not wait for that.
+local function settle(self)
+  local left = self.asked + SETTLED_SECONDS - loop.now()
+  if left > 0 then loop.sleep(left) end
+end
+
 -- (waits) What was read, tried. "again" if something else is there by now.
 local function try(self, found, cause)
   local c <close> = require("reload.candidate").new { world = self.world, files = found.files, settings = found.settings,
     name = self.dir or "built-in policies", settings_path = self.settings_path, digest = found.digest, lint_known = passed_before(self, found.digest),
     specs_known = self.dir == nil or passed_before(self, found.files_digest) ~= nil, hooks = self.hooks }
   local ok, why = c:try()
+  settle(self)
   local present = read(self)
   if not present or present.digest ~= found.digest then return "again" end -- half of a save was read, or a new one came
   if not ok then return refuse(self, why, found.digest) end
@@ -205,6 +214,10 @@ end
 local function look(self, cause)
   repeat
     local found, refusal = read(self)
+    if not found then
+      settle(self)
+      found, refusal = read(self)
+    end
     if not found then return refuse(self, refusal) end
     if found.digest == self.digest and not self.refused and not self.world:refusal() then
       return log.info("policies and settings are as they were", { policy = self.world.digest, cause = cause })
@@ -225,7 +238,7 @@ function M:request(cause)
     self.building:cancel()
     self.metrics.total:add(1, "superseded")
   end
-  self.again = true
+  self.again, self.asked = true, loop.now()
   self.building = loop.spawn(function()
     while not (self.world.ready or self.stopped) do loop.sleep(AGAIN_SECONDS) end
     local ok, why = pcall(look, self, cause)
@@ -240,7 +253,7 @@ end
 function M:start()
   for _, path in pairs { self.dir or false, self.settings_path or false } do
     local watch, why
-    if path then watch, why = loop.watch_path(path, function() self:request("a change of " .. path) end) end
+    if path then watch, why = loop.watch_path(path, function() self:request("a change of " .. path) end, QUIET_MS) end
     if watch then self.watching[#self.watching + 1] = watch end
     if why then log.warn("edits are not seen by themselves: send SIGHUP after one", { why = why }) end
   end

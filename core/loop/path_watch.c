@@ -3,7 +3,7 @@
  * What tells of a change is not what decides that there was one. Events come in bursts (an
  * editor writes, renames, removes), for things that do not matter (a swap file that came and
  * went), or not at all (a network file system, inotify's limits). So events only start a wait for
- * 50 ms of quiet, and every 10 s one is assumed; then everything is looked at again, and only a
+ * some quiet, and every 10 s one is assumed; then everything is looked at again, and only a
  * different fingerprint is a change.
  *
  * A ConfigMap's folder holds links to ..data/key, and ..data is a link that is swapped: stat
@@ -20,7 +20,6 @@
 #include "base/xalloc.h"
 #include "loop/loop.h"
 
-#define QUIET_MS 50
 #define POLL_MS 10000
 #define FOLDERS_MAX 16
 #define ENTRIES_MAX 10000
@@ -29,7 +28,7 @@ struct loop_watch {
 	struct loop *loop;
 	char *path;
 	bool is_file;
-	uint64_t fingerprint;
+	uint64_t quiet_ms, fingerprint;
 	struct clock_timer quiet, poll;
 	uv_fs_event_t events[FOLDERS_MAX];
 	size_t used; /* of events */
@@ -113,7 +112,7 @@ static void on_event(uv_fs_event_t *handle, const char *name, int events, int st
 	(void)events;
 	(void)status;
 	struct loop_watch *w = handle->data;
-	clock_arm(loop_clock(w->loop), &w->quiet, QUIET_MS);
+	clock_arm(loop_clock(w->loop), &w->quiet, w->quiet_ms);
 }
 
 /* A folder that cannot be watched is left to the poll. */
@@ -151,8 +150,8 @@ static void on_quiet(struct clock_timer *t)
 		w->on_change(w->arg); /* may close the watch */
 }
 
-struct loop_watch *loop_watch_path(struct loop *l, const char *path, void (*on_change)(void *arg), void *arg,
-	struct err *e)
+struct loop_watch *loop_watch_path(struct loop *l, const char *path, uint64_t quiet_ms, void (*on_change)(void *arg),
+	void *arg, struct err *e)
 {
 	struct stat st;
 	if (stat(path, &st) != 0) {
@@ -163,6 +162,7 @@ struct loop_watch *loop_watch_path(struct loop *l, const char *path, void (*on_c
 	w->loop = l;
 	w->path = xstrdup(path);
 	w->is_file = !S_ISDIR(st.st_mode);
+	w->quiet_ms = quiet_ms;
 	w->on_change = on_change;
 	w->arg = arg;
 	w->quiet = (struct clock_timer){.fire = on_quiet, .data = w};

@@ -10,6 +10,7 @@
 #include "script/task.h"
 
 #define EVENT_CLASS "moonphase.event"
+#define PATH_QUIET_MS 50
 #define PATH_CLASS "moonphase.path_watch"
 
 static int l_spawn(lua_State *L)
@@ -216,6 +217,8 @@ static int l_watch_path(lua_State *L)
 {
 	const char *path = luaL_checkstring(L, 1);
 	luaL_checktype(L, 2, LUA_TFUNCTION);
+	lua_Integer quiet_ms = luaL_optinteger(L, 3, PATH_QUIET_MS);
+	luaL_argcheck(L, quiet_ms >= 0 && quiet_ms <= 60000, 3, "is no number of milliseconds from 0 to 60000");
 	struct host *h = host_of(L);
 	struct err e = {0};
 	host_need_machine(L, "loop.watch_path");
@@ -223,7 +226,7 @@ static int l_watch_path(lua_State *L)
 	memset(p, 0, sizeof *p);
 	p->host = h;
 	luaL_setmetatable(L, PATH_CLASS);
-	p->watch = loop_watch_path(h->loop, path, on_path, p, &e);
+	p->watch = loop_watch_path(h->loop, path, (uint64_t)quiet_ms, on_path, p, &e);
 	if (!p->watch)
 		return bind_fail(L, &e);
 	lua_pushvalue(L, 2);

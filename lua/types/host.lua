@@ -36,8 +36,8 @@ function loop.turns(reset) end
 function loop.on_signal(name, fn) end
 ---End the program with this status (0 to 255) at the end of the turn.
 function loop.exit(status) end
----fn(), as a task, (at most once per 50 ms of quiet) after a change under path. @return path_watch|nil, string?
-function loop.watch_path(path, fn) end
+---fn(), as a task, after a change under path and `quiet_ms` (50) without another one. @return path_watch|nil, string?
+function loop.watch_path(path, fn, quiet_ms) end
 
 ---@class virtual
 local virtual = {}

@@ -12,6 +12,8 @@
 #include "loop/loop.h"
 #include "test.h"
 
+#define QUIET_MS 50
+
 static struct loop *l;
 static bool never;
 
@@ -418,7 +420,7 @@ TEST(a_burst_of_changes_in_a_folder_is_one_change)
 {
 	make_folder();
 	struct err e;
-	struct loop_watch *w = loop_watch_path(l, folder, on_change, NULL, &e);
+	struct loop_watch *w = loop_watch_path(l, folder, QUIET_MS, on_change, NULL, &e);
 	CHECK(w != NULL);
 	wait_ms(100);
 	CHECK_INT(changes, ==, 0);
@@ -436,7 +438,7 @@ TEST(a_burst_of_changes_in_a_folder_is_one_change)
 TEST(a_change_in_a_folder_below_is_seen_also_when_the_folder_is_new)
 {
 	make_folder();
-	struct loop_watch *w = loop_watch_path(l, folder, on_change, NULL, NULL);
+	struct loop_watch *w = loop_watch_path(l, folder, QUIET_MS, on_change, NULL, NULL);
 	write_file("children/b.lua", "22");
 	wait_ms(150);
 	CHECK_INT(changes, ==, 1);
@@ -456,7 +458,7 @@ TEST(a_change_in_a_folder_below_is_seen_also_when_the_folder_is_new)
 TEST(what_came_and_went_is_no_change)
 {
 	make_folder();
-	struct loop_watch *w = loop_watch_path(l, folder, on_change, NULL, NULL);
+	struct loop_watch *w = loop_watch_path(l, folder, QUIET_MS, on_change, NULL, NULL);
 	write_file(".a.lua.swp", "x");
 	CHECK(unlink(in_folder(".a.lua.swp")) == 0);
 	wait_ms(150);
@@ -473,8 +475,8 @@ TEST(a_configmap_that_swaps_its_data_link_is_one_change)
 	write_file("..2/phases.lua", "2");
 	CHECK(symlink("..1", in_folder("..data")) == 0);
 	CHECK(symlink("..data/phases.lua", in_folder("phases.lua")) == 0);
-	struct loop_watch *w = loop_watch_path(l, folder, on_change, NULL, NULL);
-	struct loop_watch *f = loop_watch_path(l, in_folder("phases.lua"), on_change, NULL, NULL);
+	struct loop_watch *w = loop_watch_path(l, folder, QUIET_MS, on_change, NULL, NULL);
+	struct loop_watch *f = loop_watch_path(l, in_folder("phases.lua"), QUIET_MS, on_change, NULL, NULL);
 	wait_ms(100);
 	CHECK_INT(changes, ==, 0);
 	CHECK(symlink("..2", in_folder("..data_tmp")) == 0);
@@ -489,7 +491,7 @@ TEST(a_configmap_that_swaps_its_data_link_is_one_change)
 TEST(a_file_is_seen_to_be_replaced_and_its_neighbours_do_not_matter)
 {
 	make_folder();
-	struct loop_watch *w = loop_watch_path(l, in_folder("a.lua"), on_change, NULL, NULL);
+	struct loop_watch *w = loop_watch_path(l, in_folder("a.lua"), QUIET_MS, on_change, NULL, NULL);
 	write_file("neighbour", "1");
 	wait_ms(150);
 	CHECK_INT(changes, ==, 0);
@@ -508,7 +510,7 @@ TEST(a_path_that_is_not_there_cannot_be_watched)
 {
 	l = loop_new();
 	struct err e;
-	CHECK(loop_watch_path(l, "/nowhere/at/all", on_change, NULL, &e) == NULL);
+	CHECK(loop_watch_path(l, "/nowhere/at/all", QUIET_MS, on_change, NULL, &e) == NULL);
 	CHECK_INT(e.code, ==, ERR_NOT_FOUND);
 	CHECK_CONTAINS(e.text, "cannot watch /nowhere/at/all");
 	loop_free(l);

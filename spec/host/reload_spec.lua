@@ -184,6 +184,28 @@ describe("an edit of the policies", function()
     assert.equal("whole", status_of "m1".said)
   end)
 
+  spec("is read whole: half of a save that fails at once is no verdict", {}, function()
+    write("phdeployment.lua", "return {")
+    reloader:request "a spec"
+    loop.sleep(0.01)
+    write("phdeployment.lua", edited('said = "one"', 'said = "whole"'))
+    assert(reloader.building:join())
+    assert.is_nil(reloader.refused)
+    settled()
+    assert.equal("whole", status_of "m1".said)
+  end)
+
+  spec("is read whole: a file that is away for a moment is no verdict", {}, function()
+    assert(fs.remove(folder .. "/phdeployment.lua"))
+    reloader:request "a spec"
+    loop.sleep(0.01)
+    write("phdeployment.lua", edited('said = "one"', 'said = "back"'))
+    assert(reloader.building:join())
+    assert.is_nil(reloader.refused)
+    settled()
+    assert.equal("back", status_of "m1".said)
+  end)
+
   spec("of settings alone is taken up", { watch = true }, function()
     write("settings.yaml", "rollout: {budget: 3}\n")
     eventually("the budget is 3", function() return running.rollout.budget == 3 end)
