@@ -7,6 +7,7 @@
 local include = require "include"
 local api_words = include "spec/cluster/api.lua"
 local kubelet_words = include "spec/cluster/kubelet.lua"
+local plan = include "spec/bench/plan.lua"
 local proc = include "spec/bench/proc.lua"
 
 local COUNT = tonumber(args[1]) or 1000
@@ -295,6 +296,11 @@ local function rest()
   operator:stop()
 end
 
+local function plans()
+  plan.measure(BINARY, FOLDER, { "--namespace", "storm-run", "--settings", FOLDER .. "/bench-settings.yaml" },
+    function(name, seconds) at_most("plan_" .. name, seconds, "s", 2) end)
+end
+
 api:install_crds()
 api:apply { apiVersion = "primehub.io/v1alpha1", kind = "PhGroup", metadata = { name = GROUP, namespace = "default" },
   spec = { id = GROUP, name = GROUP, enabledDeployment = true } }
@@ -312,5 +318,6 @@ local kubelet = loaded_memory(operator, NODES)
 longest_turn("pods_longest_turn", operator)
 operator:stop()
 rest()
+plans()
 kubelet:stop()
 loop.exit(0)

@@ -8,11 +8,17 @@ function M.memory(id)
   return tonumber(text:match("RssAnon:%s+(%d+)")), tonumber(text:match("VmRSS:%s+(%d+)"))
 end
 
--- Seconds of processor time so far (100 ticks a second on Linux).
-function M.cpu(id)
+-- Two times of stat, user and system, from the `first` field behind the name on: seconds (100 ticks are one on Linux).
+local function seconds(id, first)
   local fields = {}
   for field in assert(fs.read("/proc/" .. id .. "/stat")):match("%) (.*)"):gmatch("%S+") do fields[#fields + 1] = field end
-  return (tonumber(fields[12]) + tonumber(fields[13])) / 100
+  return (tonumber(fields[first]) + tonumber(fields[first + 1])) / 100
 end
+
+-- Seconds of processor time so far.
+function M.cpu(id) return seconds(id, 12) end
+
+-- Of the programs that were run and waited for from here.
+function M.cpu_of_children() return seconds(process.id, 14) end
 
 return M

@@ -1,5 +1,5 @@
--- Edits of the policies while an operator runs: how long from the save to the verdict, how long a swap takes, and what RELOADS saves
--- one after the other do to what goes on beside them: models, the quota webhook, the lease, memory, the loop.
+-- Edits of the policies while an operator runs: how long from the save to the verdict, how long a swap and a plan take, and what RELOADS
+-- saves one after the other do to what goes on beside them: models, the quota webhook, the lease, memory, the loop.
 --
 -- build/moonphase sandbox --world spec/bench/reload.yaml -- build/moonphase repl spec/bench/reload.lua [RELOADS] [MODELS]
 --
@@ -11,6 +11,7 @@
 
 local include = require "include"
 local api_words = include "spec/cluster/api.lua"
+local plan = include "spec/bench/plan.lua"
 local proc = include "spec/bench/proc.lua"
 
 local RELOADS, MODELS = tonumber(args[1]) or 1000, tonumber(args[2]) or 1000
@@ -166,6 +167,8 @@ local function save_to_verdict()
   figure("reload_swaps_over_50ms", swaps - operator:metric 'moonphase_reload_swap_seconds_bucket{le="0.05"}', "", "0",
     swaps == operator:metric 'moonphase_reload_swap_seconds_bucket{le="0.05"}')
   at_most("reload_longest_turn_processor", turns.longest_cpu_us / 1000, "ms", 10)
+  plan.measure(BINARY, folder, { "--namespace", "verdicts", "--settings", folder .. "/settings.yaml" },
+    function(name, seconds) at_most("plan_in_sandbox_" .. name, seconds, "s", 2) end)
   operator:stop()
 end
 

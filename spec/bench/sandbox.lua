@@ -1,4 +1,5 @@
--- What the sandbox wants to reach: start, creates and gets a second, and the life of one PhDeployment on virtual time.
+-- What the sandbox wants to reach: start, creates and gets a second, the life of one PhDeployment on virtual time, and how many states
+-- the checker goes through, which stands on it.
 --
 -- One line a figure, as in bench.lua: NAME VALUE UNIT goal GOAL ok|short. The client (load.c) has a processor of its own, if the machine
 -- has two.
@@ -95,9 +96,17 @@ local function life()
   figure("sandbox_virtual_life", milliseconds, "ms", "5", milliseconds <= 5)
 end
 
+-- States of the small world that moonphase check goes through, on one processor.
+local function states()
+  local text = run { BINARY, "check", "--only", "load,states", "--seconds", "10" }
+  local a_minute = assert(tonumber(text:match "(%d+) states a minute"), text)
+  figure("check_states_a_minute", a_minute, "", "100000", a_minute >= 100000)
+end
+
 write_deployment()
 start()
 requests()
 life()
+states()
 for _, name in ipairs(fs.list(folder)) do fs.remove(folder .. "/" .. name) end
 fs.remove(folder)
