@@ -14,6 +14,7 @@ local informers = require "informers"
 local news = require "news"
 local nudge = require "nudge"
 local observe = require "observe"
+local sorted = require "sorted"
 local status = require "status"
 local writes = require "writes"
 
@@ -100,10 +101,8 @@ end
 
 -- Names of the fields, never their values: a status keeps copies of specs.
 local function say_dry(key, patch)
-  local fields = {}
-  for name in pairs(patch) do fields[#fields + 1] = name end
-  table.sort(fields)
-  log.info("dry run: status would change", { key = key, fields = table.concat(fields, ", "), phase = patch.phase, message = patch.message })
+  log.info("dry run: status would change",
+    { key = key, fields = table.concat(sorted(patch), ", "), phase = patch.phase, message = patch.message })
 end
 
 -- "written", "unchanged", "conflict", "gone", or nil and a text.

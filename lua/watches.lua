@@ -9,18 +9,16 @@ local ahead = require "ahead"
 local apply = require "apply"
 local informers = require "informers"
 local inputs = require "inputs"
+local sorted = require "sorted"
 
 local M = {}
 M.__index = M
 
 local TROUBLE_SECONDS = 600
 
--- By name: requests and keys come in the same order in every process.
-local function sorted(map)
-  local names = {}
-  for name in pairs(map or {}) do names[#names + 1] = name end
-  table.sort(names)
-  local i = 0
+-- pairs by name: requests and keys come in the same order in every process.
+local function by_name(map)
+  local names, i = sorted(map), 0
   return function()
     i = i + 1
     return names[i], map and map[names[i]]
@@ -110,7 +108,7 @@ local function watched_input(self, previous, name, kind, settings)
 end
 
 local function start_inputs(self, declaration, settings, previous)
-  for name, kind in sorted(declaration.inputs) do
+  for name, kind in by_name(declaration.inputs) do
     if inputs.is_asked(kind, settings) then
       self.inputs[name] = inputs.asked(name, kind, source_of(self, previous, kind.http, settings))
     else
@@ -133,11 +131,11 @@ local function start_around(self, declaration, previous)
       on_change = function(key, _, before, after, first) world:told_of(world.watches[kind.about], key, before, after, first) end,
     })
   end
-  for name, kind in sorted(declaration.children) do
+  for name, kind in by_name(declaration.children) do
     self.children[name] = following("child", name, kind)
     self.by_kind[kind.kind] = self.children[name]
   end
-  for name, kind in sorted(declaration.watches) do
+  for name, kind in by_name(declaration.watches) do
     self.watches[name] = kind.about and listening(name, kind) or following("watch", name, kind)
   end
 end
@@ -183,7 +181,7 @@ end
 -- (waits) Until each input answered, at most so many seconds for all of them.
 function M:wait_for_inputs(seconds)
   local deadline = loop.now() + seconds
-  for _, input in sorted(self.inputs) do input:wait_synced(math.max(deadline - loop.now(), 0), self) end
+  for _, input in by_name(self.inputs) do input:wait_synced(math.max(deadline - loop.now(), 0), self) end
 end
 
 -- What was started for this set, was not waited for, and may answer later: inputs, and optional kinds. Asked once.

@@ -7,6 +7,7 @@
 local explain = require "explain"
 local options = require "options"
 local policies = require "policies"
+local sorted = require "sorted"
 local view = require "plan.view"
 
 local SPEC = {
@@ -43,10 +44,8 @@ local function short(text, most)
 end
 
 local function pairs_text(map)
-  local names, parts = {}, {}
-  for name in pairs(map or {}) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do parts[i] = name .. "=" .. short(shown(map[name]), LOOKED_MOST) end
+  local parts = {}
+  for i, name in ipairs(sorted(map)) do parts[i] = name .. "=" .. short(shown(map[name]), LOOKED_MOST) end
   return table.concat(parts, ", ")
 end
 

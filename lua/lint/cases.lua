@@ -3,6 +3,7 @@
 
 local schema = require "lint.schema"
 local show = require "lint.show"
+local sorted = require "sorted"
 local values = require "lint.values"
 
 local M = {}
@@ -58,7 +59,7 @@ local function check_op(flow, schemas, file, op, found)
     if not shape then
       local kinds = {}
       for _, declared in pairs(flow.declared.children) do kinds[declared.kind] = true end
-      return report(("no child is a %s%s"):format(op.kind, show.suggestion(op.kind, values.sorted(kinds))))
+      return report(("no child is a %s%s"):format(op.kind, show.suggestion(op.kind, sorted(kinds))))
     end
   end
   local root, name = root_of(flow, schemas, op)

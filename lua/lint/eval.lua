@@ -2,6 +2,7 @@
 
 local narrowing = require "lint.narrow"
 local show = require "lint.show"
+local sorted = require "sorted"
 local values = require "lint.values"
 
 local M = {}
@@ -90,7 +91,7 @@ local function dynamic(base, key, node)
   if base.is == "any" then return ANY end
   if key.is == "string" and key.words then
     local all
-    for _, word in ipairs(values.sorted(key.words)) do all = values.join(all, values.field(base, word) or NIL) end
+    for _, word in ipairs(sorted(key.words)) do all = values.join(all, values.field(base, word) or NIL) end
     if all and all ~= NIL then return all end
   end
   if key.is == "number" then
@@ -224,7 +225,7 @@ local function check_words(self, node, shape, other)
   local word = values.literal(other)
   shape = values.strip(shape)
   if not word or shape.is ~= "string" or not shape.enum or shape.words[word] then return end
-  self:report("fields", "error", node, "it is never %q: it is one of %s", word, table.concat(values.sorted(shape.words), ", "))
+  self:report("fields", "error", node, "it is never %q: it is one of %s", word, table.concat(sorted(shape.words), ", "))
 end
 
 local BINARY = {}

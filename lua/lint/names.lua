@@ -3,6 +3,7 @@
 -- At run time a name that nobody declared raises when it is reached, maybe in the one branch that no spec reaches.
 
 local show = require "lint.show"
+local sorted = require "sorted"
 local walk = require "syntax.walk"
 
 local M = {}
@@ -42,10 +43,7 @@ local function global_read(report, node, known)
     local check = node.name == "os" and "clock" or "names"
     return report(check, "error", node, ("there is no `%s`: %s"):format(node.name, HINTS[node.name]))
   end
-  local names = {}
-  for name in pairs(known) do names[#names + 1] = name end
-  table.sort(names)
-  local near = show.nearest(node.name, names)
+  local near = show.nearest(node.name, sorted(known))
   report("names", "error", node, ("the name `%s` is not declared: %s"):format(node.name,
     near and "did you mean " .. near .. "?" or "write `local` in front of its first use, or correct its spelling"))
 end

@@ -6,6 +6,7 @@
 
 local narrowing = require "lint.narrow"
 local show = require "lint.show"
+local sorted = require "sorted"
 local values = require "lint.values"
 
 local M = {}
@@ -60,7 +61,7 @@ local STATES = { "found", "missing", "unknown", "ambiguous" }
 local function check_keys(self, node, word, row, given)
   local known = {}
   for _, key in ipairs(row.keys) do known[key] = true end
-  for _, key in ipairs(values.sorted(given.fields)) do
+  for _, key in ipairs(sorted(given.fields)) do
     if not known[key] then
       self:report("rows", "error", node, "%s knows no `%s`, so it counts for nothing%s", word, key, show.suggestion(key, row.keys))
     end
@@ -83,7 +84,7 @@ end
 local function check_input(self, node, given)
   local name, state = values.literal(given.items[1] or ANY), values.literal(given.items[2] or ANY)
   if name and self.declared and not self.declared.inputs[name] then
-    self:report("rows", "error", node, "no input is called %s%s", name, show.suggestion(name, values.sorted(self.declared.inputs)))
+    self:report("rows", "error", node, "no input is called %s%s", name, show.suggestion(name, sorted(self.declared.inputs)))
   end
   if state and not contains(STATES, state) then
     self:report("rows", "error", node, "an input is never %q%s", state, show.suggestion(state, STATES))
@@ -98,7 +99,7 @@ local function check_kinds(self, node, given)
   for _, item in ipairs(kinds.items) do
     local kind = values.literal(item)
     if kind and not declared[kind] then
-      self:report("rows", "error", node, "no child is a %s%s", kind, show.suggestion(kind, values.sorted(declared)))
+      self:report("rows", "error", node, "no child is a %s%s", kind, show.suggestion(kind, sorted(declared)))
     end
   end
 end
@@ -268,7 +269,7 @@ local INVARIANT_KEYS = { "name", "when", "given", "holds", "text" }
 local TIMES = { "always", "step", "settled" }
 
 local function check_invariant(self, node, row)
-  for _, key in ipairs(values.sorted(row.fields)) do
+  for _, key in ipairs(sorted(row.fields)) do
     if not contains(INVARIANT_KEYS, key) then
       self:report("rows", "error", node, "an invariant knows no `%s`%s", key, show.suggestion(key, INVARIANT_KEYS))
     end

@@ -1,6 +1,7 @@
 -- The rows of `rules` and `phases` as a whole: those that can never match, keys that nothing reads, phases that are a dead end.
 
 local show = require "lint.show"
+local sorted = require "sorted"
 local values = require "lint.values"
 local walk = require "syntax.walk"
 
@@ -167,7 +168,7 @@ local function check_keys(of, rows, read, report)
   local known = {}
   for _, key in ipairs(KEYS[of.kind]) do known[key] = true end
   for _, row in ipairs(rows) do
-    for _, key in ipairs(values.sorted(row.fields)) do
+    for _, key in ipairs(sorted(row.fields)) do
       if not known[key] and not read[key] then
         report("error", row, ("the row %s says `%s`, which nothing reads%s"):format(title(of, row), key,
           show.suggestion(key, KEYS[of.kind])))
@@ -222,7 +223,7 @@ local function ways(rows)
 end
 
 local function check_from(of, rows, names, report)
-  local list = values.sorted(names)
+  local list = sorted(names)
   for _, row in ipairs(rows) do
     for _, before in ipairs(row.fields.from and texts_of(row.fields.from) or {}) do
       if before ~= "" and not names[before] then
@@ -236,7 +237,7 @@ local function check_phases(of, rows, report)
   local into, names = ways(rows)
   if not into then return end
   check_from(of, rows, names, report)
-  for _, phase in ipairs(values.sorted(names)) do
+  for _, phase in ipairs(sorted(names)) do
     local leaves, row = false, nil
     for _, one in ipairs(rows) do
       if not row and text_of(one.items[1]) == phase then row = one end

@@ -12,6 +12,8 @@
 -- Shapes are made once and compared by identity, so that what was found for one is found again. Tables that policies make have
 -- one shape for each place of their text, which grows with all that is written to it.
 
+local sorted = require "sorted"
+
 local M = {}
 
 local count = 0
@@ -38,14 +40,6 @@ local strings, maybes, unions = {}, {}, {}
 function M.reset()
   strings, maybes, unions = {}, {}, {}
 end
-
-local function sorted(set)
-  local list = {}
-  for word in pairs(set) do list[#list + 1] = word end
-  table.sort(list)
-  return list
-end
-M.sorted = sorted
 
 -- A text that is one of `words` (a set); as `enum` it can be no other.
 function M.one_of(words, enum)

@@ -4,6 +4,8 @@
 -- responseStatus ...) and, like those at level Metadata, no bodies.
 -- (https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/)
 
+local sorted = require "sorted"
+
 local M = {}
 
 local VERBS = { POST = "create", PUT = "update", PATCH = "patch", DELETE = "delete" }
@@ -19,10 +21,8 @@ end
 
 -- The path with its query, as it may have been asked for (arguments by name).
 local function uri(path, query)
-  local names, parts = {}, {}
-  for name in pairs(query) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do parts[i] = escape(name):gsub("/", "%%2F") .. "=" .. escape(query[name]):gsub("/", "%%2F") end
+  local parts = {}
+  for i, name in ipairs(sorted(query)) do parts[i] = escape(name):gsub("/", "%%2F") .. "=" .. escape(query[name]):gsub("/", "%%2F") end
   return escape(path) .. (#parts > 0 and "?" .. table.concat(parts, "&") or "")
 end
 

@@ -10,6 +10,8 @@
 -- The rules are structured-merge-diff's (github.com/kubernetes-sigs/structured-merge-diff, fieldpath), v4.0.2 as in
 -- Kubernetes 1.20. Specs: spec/sandbox/managed_spec.lua
 
+local sorted = require "sorted"
+
 local M = {}
 
 local EMPTY = {}
@@ -164,9 +166,7 @@ end
 local function canonical_key(text)
   local fields = json.decode(text)
   if type(fields) ~= "table" or json.is_array(fields) then return nil end
-  local names, values = {}, {}
-  for name in pairs(fields) do names[#names + 1] = name end
-  table.sort(names)
+  local names, values = sorted(fields), {}
   for i, name in ipairs(names) do
     if type(fields[name]) == "table" then return nil end
     values[i] = fields[name]
@@ -219,15 +219,8 @@ local function before(a, b)
   return a == false and b == true
 end
 
-local function sorted_names(map)
-  local names = {}
-  for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 local function keys_before(a, b)
-  local a_names, b_names = sorted_names(a), sorted_names(b)
+  local a_names, b_names = sorted(a), sorted(b)
   for i, name in ipairs(a_names) do
     local other = b_names[i]
     if not other then return false end
@@ -261,7 +254,7 @@ function M.step_text(key)
   local value = json.decode(rest)
   if kind == "v" then return "[=" .. shown(value) .. "]" end
   local parts = {}
-  for i, name in ipairs(sorted_names(value)) do parts[i] = name .. "=" .. shown(value[name]) end
+  for i, name in ipairs(sorted(value)) do parts[i] = name .. "=" .. shown(value[name]) end
   return "[" .. table.concat(parts, ",") .. "]"
 end
 

@@ -5,6 +5,8 @@
 -- [from:to:step], [*], .., unions of names and numbers, filters that compare (== != < <= > >=) or ask whether something is
 -- there. No range or end, which only templates have.
 
+local sorted = require "sorted"
+
 local M = {}
 
 local array_mark = getmetatable(json.array {})
@@ -161,13 +163,6 @@ end
 -- ---- walking
 
 local find
-
-local function sorted(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
 
 local function each(value, visit)
   if type(value) ~= "table" then return end

@@ -4,6 +4,8 @@
 -- is asked before each request of the operator. A stream holds a watch of api.lua, which is asked for lines whenever its kind
 -- has moved, and gives what it has to its writer; when it arrives is the network's affair (loop.virtual's "network").
 
+local sorted = require "sorted"
+
 local M = {}
 M.__index = M
 
@@ -19,10 +21,8 @@ end
 
 -- Tell what happened; bodies as they are.
 local function told(self, who, request, answer)
-  local names, query = {}, {}
-  for name in pairs(request.query) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do query[i] = name .. "=" .. tostring(request.query[name]) end
+  local query = {}
+  for i, name in ipairs(sorted(request.query)) do query[i] = name .. "=" .. tostring(request.query[name]) end
   self.owner:note(who, request.method, request.path .. (query[1] and "?" .. table.concat(query, "&") or ""), request.body or "")
   self.owner:note("answer", tostring(answer.status), answer.watch and "(a watch)" or answer.body or "")
 end

@@ -7,6 +7,7 @@
 
 local common = require "sandbox.controllers.common"
 local follower = require "sandbox.follower"
+local sorted = require "sorted"
 
 local M = {}
 M.__index = M
@@ -88,13 +89,6 @@ end
 function M:of(node)
   follower.refresh(self)
   return self.nodes[node]
-end
-
-local function sorted(set)
-  local keys = {}
-  for key in pairs(set) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 -- Sorted keys of the pods without a node.

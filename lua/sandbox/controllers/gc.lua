@@ -5,6 +5,7 @@
 -- orphans lets go of them first. https://kubernetes.io/docs/concepts/architecture/garbage-collection/
 
 local common = require "sandbox.controllers.common"
+local sorted = require "sorted"
 
 local M = {}
 
@@ -134,10 +135,7 @@ end
 function M.sync_node(c, node)
   if c.w:get("nodes", "", node) then return true end
   local used = c.usage:of(node)
-  local keys = {}
-  for key in pairs(used and used.keys or NONE) do keys[#keys + 1] = key end
-  table.sort(keys)
-  for _, key in ipairs(keys) do
+  for _, key in ipairs(sorted(used and used.keys)) do
     local record = c.w:get("pods", common.split(key))
     if record then c:delete("pods", record.namespace, record.name, record.uid, 0) end
   end

@@ -7,6 +7,8 @@
 -- Kubernetes narrows them (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/).
 -- A list of failures is passed along as `errs`; paths are only made when something is wrong.
 
+local sorted = require "sorted"
+
 local M = {}
 
 -- ---- How Go prints a value -------------------------------------------------------------------------------------
@@ -31,9 +33,7 @@ end
 -- A map of strings as Go's %#v: map[string]string{"a":"b"}.
 function M.go_map(map)
   if not map then return "map[string]string(nil)" end
-  local parts = {}
-  for key in pairs(map) do parts[#parts + 1] = key end
-  table.sort(parts)
+  local parts = sorted(map)
   for i, key in ipairs(parts) do parts[i] = M.quote(key) .. ":" .. M.quote(map[key]) end
   return "map[string]string{" .. table.concat(parts, ", ") .. "}"
 end
@@ -352,14 +352,6 @@ function M.port(errs, field, port)
   else M.report(errs, field, port or 0, M.port_number(port or 0)) end
 end
 
--- Keys in order: the server's own order is Go's random one.
-function M.sorted_keys(map)
-  local keys = {}
-  for key in next, map do keys[#keys + 1] = key end
-  if keys[2] then table.sort(keys) end
-  return keys
-end
-
 local function bad_label(labels)
   for name, value in next, labels do
     if not good_names[name] and M.qualified_name(name) or M.label_value(value) then return true end
@@ -368,7 +360,7 @@ end
 
 function M.labels(errs, field, labels)
   if not labels or not bad_label(labels) then return end
-  for _, name in ipairs(M.sorted_keys(labels)) do
+  for _, name in ipairs(sorted(labels)) do
     M.report(errs, field, name, M.qualified_name(name))
     M.report(errs, field, labels[name], M.label_value(labels[name]))
   end

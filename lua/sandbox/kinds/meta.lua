@@ -3,6 +3,7 @@
 -- (https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#metadata)
 
 local checks = require "sandbox.kinds.checks"
+local sorted = require "sorted"
 
 local M = {}
 
@@ -17,7 +18,7 @@ local function check_annotations(errs, field, annotations)
     wrong = wrong or checks.qualified_name(name:lower()) ~= nil
   end
   if wrong then
-    for _, name in ipairs(checks.sorted_keys(annotations)) do
+    for _, name in ipairs(sorted(annotations)) do
       checks.report(errs, field, name, checks.qualified_name(name:lower()))
     end
   end

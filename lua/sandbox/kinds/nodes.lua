@@ -6,6 +6,7 @@ local resources = require "sandbox.kinds.resources"
 local rows = require "sandbox.kinds.rows"
 local scheduling = require "sandbox.kinds.scheduling"
 local service_checks = require "sandbox.kinds.service_checks"
+local sorted = require "sorted"
 
 local strategy = { unconditional_update = true }
 
@@ -53,7 +54,7 @@ local function check_taints(errs, taints)
 end
 
 local function check_amounts(errs, field, amounts)
-  for _, name in ipairs(checks.sorted_keys(amounts or {})) do
+  for _, name in ipairs(sorted(amounts or {})) do
     resources.check_amount(errs, "status." .. field .. "." .. name, name, amounts[name])
   end
 end

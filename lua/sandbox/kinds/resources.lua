@@ -2,6 +2,7 @@
 -- (https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/)
 
 local checks = require "sandbox.kinds.checks"
+local sorted = require "sorted"
 
 local M = {}
 
@@ -74,7 +75,7 @@ end
 local function check_list(errs, path, list)
   if is_usual(list) then return list.cpu ~= nil or list.memory ~= nil, false end
   local compute, huge = false, false
-  for _, name in ipairs(checks.sorted_keys(list)) do
+  for _, name in ipairs(sorted(list)) do
     local usual = CONTAINER[name]
     if not usual then check_container_name(errs, path .. "[" .. name .. "]", name) end
     if not usual or list[name]:byte() == 45 then M.check_amount(errs, path .. "[" .. name .. "]", name, list[name]) end
@@ -95,7 +96,7 @@ end
 
 local function check_against_limits(errs, path, requests, limits)
   if is_within(requests, limits) then return end
-  for _, name in ipairs(checks.sorted_keys(requests)) do
+  for _, name in ipairs(sorted(requests)) do
     local request, limit = requests[name], limits[name]
     if limit then
       local order = request == limit and 0 or quantity.compare(request, limit)

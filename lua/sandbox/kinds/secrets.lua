@@ -7,6 +7,7 @@ local checks = require "sandbox.kinds.checks"
 local kinds = require "sandbox.kinds.kind"
 local meta = require "sandbox.kinds.meta"
 local rows = require "sandbox.kinds.rows"
+local sorted = require "sorted"
 
 local strategy = { unconditional_update = true }
 
@@ -68,7 +69,7 @@ local TYPES = {
 
 function strategy.check(errs, object)
   local size = 0
-  for _, key in ipairs(checks.sorted_keys(object.data or {})) do
+  for _, key in ipairs(sorted(object.data or {})) do
     checks.report(errs, "data[" .. key .. "]", key, checks.config_key(key))
     size = size + bags.decoded_size(object.data[key])
   end

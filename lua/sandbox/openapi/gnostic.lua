@@ -4,6 +4,8 @@
 -- Protobuf is fields with numbers: a tag (number and wire type), then a varint, eight bytes, or a length and bytes. So each
 -- function here turns a decoded JSON value into the bytes of one message. Extensions ("x-...") and free values travel as YAML.
 
+local sorted = require "sorted"
+
 local M = {}
 
 local char, concat = string.char, table.concat
@@ -58,13 +60,6 @@ end
 
 local function texts(out, field, list)
   for _, value in ipairs(list or {}) do text(out, field, value) end
-end
-
-local function sorted(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 local yaml_of = {} -- the few extensions come again and again

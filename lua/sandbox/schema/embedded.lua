@@ -10,6 +10,7 @@ local decode = require "sandbox.schema.decode"
 local gotext = require "sandbox.schema.gotext"
 local meta = require "sandbox.kinds.meta"
 local settled = require("sandbox.schema.settled").by
+local sorted = require "sorted"
 
 local M = {}
 
@@ -54,7 +55,7 @@ local function walk(path, node, value, visit)
     return
   end
   local properties, additional = node.properties, node.additional
-  for _, key in ipairs(checks.sorted_keys(value)) do
+  for _, key in ipairs(sorted(value)) do
     local child = properties and properties[key]
     if child then
       walk(path == "" and key or path .. "." .. key, child, value[key], visit)

@@ -1,6 +1,7 @@
 -- JSON values as Go prints them: %v ("map[a:1]"), %s and %#v ("map[string]interface {}{"a":1}"), and the names of their types.
 
 local checks = require "sandbox.kinds.checks"
+local sorted = require "sorted"
 
 local M = {}
 
@@ -43,7 +44,7 @@ function M.plain(value)
     for i, inner in ipairs(value) do parts[i] = M.plain(inner) end
     return "[" .. table.concat(parts, " ") .. "]"
   end
-  for i, key in ipairs(checks.sorted_keys(value)) do parts[i] = key .. ":" .. M.plain(value[key]) end
+  for i, key in ipairs(sorted(value)) do parts[i] = key .. ":" .. M.plain(value[key]) end
   return "map[" .. table.concat(parts, " ") .. "]"
 end
 
@@ -57,7 +58,7 @@ function M.as_text(value)
     for i, inner in ipairs(value) do parts[i] = M.as_text(inner) end
     return "[" .. table.concat(parts, " ") .. "]"
   end
-  for i, key in ipairs(checks.sorted_keys(value)) do parts[i] = key .. ":" .. M.as_text(value[key]) end
+  for i, key in ipairs(sorted(value)) do parts[i] = key .. ":" .. M.as_text(value[key]) end
   return "map[" .. table.concat(parts, " ") .. "]"
 end
 
@@ -72,7 +73,7 @@ function M.source(value)
     for i, inner in ipairs(value) do parts[i] = M.source(inner) end
     return "[]interface {}{" .. table.concat(parts, ", ") .. "}"
   end
-  for i, key in ipairs(checks.sorted_keys(value)) do parts[i] = checks.quote(key) .. ":" .. M.source(value[key]) end
+  for i, key in ipairs(sorted(value)) do parts[i] = checks.quote(key) .. ":" .. M.source(value[key]) end
   return "map[string]interface {}{" .. table.concat(parts, ", ") .. "}"
 end
 

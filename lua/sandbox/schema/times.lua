@@ -1,26 +1,8 @@
 -- Times as Go reads and writes them: RFC 3339 in, seconds (metav1.Time) or microseconds (metav1.MicroTime) in UTC out.
 
+local time = require "policy.time"
+
 local M = {}
-
-local function days(year, month, day) -- since 1970-01-01
-  if month <= 2 then year = year - 1 end
-  local era = year // 400
-  local of_era = year - era * 400
-  local of_year = (153 * (month + (month > 2 and -3 or 9)) + 2) // 5 + day - 1
-  return era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
-end
-
-local function civil(count)
-  count = count + 719468
-  local era = count // 146097
-  local of_era = count - era * 146097
-  local year = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
-  local of_year = of_era - (365 * year + year // 4 - year // 100)
-  local month = (5 * of_year + 2) // 153
-  local day = of_year - (153 * month + 2) // 5 + 1
-  month = month < 10 and month + 3 or month - 9
-  return year + era * 400 + (month <= 2 and 1 or 0), month, day
-end
 
 local LENGTHS = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
 
@@ -54,13 +36,8 @@ local function parse(text)
 end
 
 local function written(y, mo, d, h, mi, s, offset)
-  if offset ~= 0 then
-    local all = days(y, mo, d) * 86400 + h * 3600 + mi * 60 + s - offset
-    y, mo, d = civil(all // 86400)
-    all = all % 86400
-    h, mi, s = all // 3600, all % 3600 // 60, all % 60
-  end
-  return ("%04d-%02d-%02dT%02d:%02d:%02d"):format(y, mo, d, h, mi, s)
+  local text = ("%04d-%02d-%02dT%02d:%02d:%02d"):format(y, mo, d, h, mi, s)
+  return offset == 0 and text or time.format(time.parse(text .. "Z") - offset):sub(1, -2)
 end
 
 -- RFC 3339 text in UTC without fraction; nil, text.

@@ -10,6 +10,7 @@ local formats = require "sandbox.schema.formats"
 local gotext = require "sandbox.schema.gotext"
 local regexp = require "sandbox.schema.regexp"
 local settled = require("sandbox.schema.settled").by
+local sorted = require "sorted"
 
 local M = {}
 
@@ -146,7 +147,7 @@ end
 local function check_members(errs, path, node, value, depth)
   local properties, additional = node.properties, node.additional
   if additional and (node.forbids or not additional.nothing) then
-    for _, key in ipairs(checks.sorted_keys(value)) do
+    for _, key in ipairs(sorted(value)) do
       if not (properties and properties[key]) then
         if node.forbids then
           checks.invalid(errs, path == "" and "<nil>" or path, key, join(path, key) .. " in body is a forbidden property")
@@ -157,7 +158,7 @@ local function check_members(errs, path, node, value, depth)
     end
   end
   if properties then
-    for _, key in ipairs(node.sorted or checks.sorted_keys(properties)) do
+    for _, key in ipairs(node.sorted or sorted(properties)) do
       local inner = value[key]
       if inner ~= nil then validate(errs, join(path, key), properties[key], inner, depth) end
     end

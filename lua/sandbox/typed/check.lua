@@ -4,15 +4,9 @@
 
 local atoms = require "sandbox.typed.atoms"
 local fieldset = require "sandbox.fieldset"
+local sorted = require "sorted"
 
 local M = {}
-
-local function sorted(map)
-  local names = {}
-  for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
 
 -- Go's %v of a decoded value; with quotes, %#v of the text inside.
 local function printed(value)
