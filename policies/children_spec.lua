@@ -336,9 +336,18 @@ describe("a model without an engine", function()
     assert.same({ name = "metrics", containerPort = 6000, protocol = "TCP" }, template.spec.containers[1].ports[2])
   end)
 
-  it("is answered by its Service's same port", function()
+  it("is answered by its Service's same port, which is a name that its pods and those with an engine have", function()
     local _, w = engineless(function(given) given.settings.engine.grpc = true end)
-    assert.same({ { name = "http", port = 8000, targetPort = 9000, protocol = "TCP" } }, child(w, "Service").spec.ports)
+    assert.same({ { name = "http", port = 8000, targetPort = "rest", protocol = "TCP" } }, child(w, "Service").spec.ports)
+    local function number(made)
+      for _, container in ipairs(made.spec.template.spec.containers) do
+        for _, port in ipairs(container.ports) do
+          if port.name == "rest" then return port.containerPort end
+        end
+      end
+    end
+    assert.equal(9000, number(engineless()))
+    assert.equal(8000, number(made_with()))
   end)
 
   it("may be the setting, and a predictor may want the engine all the same", function()

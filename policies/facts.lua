@@ -7,7 +7,6 @@
 local checks = require "checks"
 local deployment = require "children.deployment"
 local model_uri = require "children.model_uri"
-local service = require "children.service"
 
 local M = {}
 
@@ -271,7 +270,6 @@ end
 -- model that was deployed before stays so.
 local function has_its_routes(s)
   if not s.silent then return true end
-  if service.leads_to_before(s) then return false end
   if s.status.phase == "Deployed" then return true end
   return s.service ~= nil and (s.ingress ~= nil or s.http_route ~= nil or s.settings.route == "none")
 end

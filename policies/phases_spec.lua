@@ -283,21 +283,6 @@ describe("a model whose group cannot be read", function()
       assert.equal("Deployed", silent(function(w) w.children[kind] = {} end))
     end
   end)
-
-  it("is not Deployed without its engine while its Service still leads there", function()
-    local function without_engine(target)
-      return silent(function(w)
-        w.group = world.new().group
-        world.edit(w, function(spec) spec.predictors[1].engine = "none" end)
-        world.apply(w)
-        world.roll(w)
-        w.group = { state = "unknown" }
-        w.children.services[world.CHILD].spec.ports[1].targetPort = target
-      end)
-    end
-    assert.equal("Deployed", without_engine(9000))
-    assert.equal("Deploying", without_engine(8000))
-  end)
 end)
 
 describe("deciding again on one's own result", function()

@@ -64,7 +64,7 @@ describe("the Service", function()
     local service = child(new(), "Service")
     assert.equal("deploy-spam-classifier-abcxy", service.metadata.name)
     assert.same({ ["primehub.io/phdeployment"] = world.NAME }, service.spec.selector)
-    assert.same({ { name = "http", port = 8000, targetPort = 8000, protocol = "TCP" } }, service.spec.ports)
+    assert.same({ { name = "http", port = 8000, targetPort = "rest", protocol = "TCP" } }, service.spec.ports)
   end)
 end)
 

@@ -23,7 +23,7 @@ local function predictor(s, pod_labels)
 end
 
 local function ports(s)
-  local all = json.array { { name = "rest", containerPort = M.REST, protocol = "TCP" } }
+  local all = json.array { { name = model.SERVES, containerPort = M.REST, protocol = "TCP" } }
   if s.settings.engine.grpc then all[#all + 1] = { name = "grpc", containerPort = M.GRPC, protocol = "TCP" } end
   -- the model listens on it; declared here because monitors look for it here
   all[#all + 1] = { name = "metrics", containerPort = M.METRICS, protocol = "TCP" }
@@ -31,7 +31,7 @@ local function ports(s)
 end
 
 local function get(path)
-  return { httpGet = { path = path, port = "rest", scheme = "HTTP" } }
+  return { httpGet = { path = path, port = model.SERVES, scheme = "HTTP" } }
 end
 
 local function args(s)

@@ -6,6 +6,9 @@ local initializer = require "children.initializer"
 local M = {}
 
 M.PORT = 9000
+-- The port that answers requests, the engine's or that of a model without one, by name: the Service leads to the name. So pods of
+-- before and after a change of engine are both reached while one kind replaces the other.
+M.SERVES = "rest"
 -- Where Seldon's Python wrappers show their metrics.
 M.METRICS = 6000
 
@@ -61,17 +64,19 @@ local function pre_stop(s)
   return { preStop = { exec = { command = json.array { "/bin/sh", "-c", ("sleep %d"):format(seconds) } } } }
 end
 
+local function port_name(s) return s.has_engine and "http" or M.SERVES end
+
 -- When the model counts as ready: its port is open (for Python wrappers that is before the model is loaded), or a path
 -- answers 200. Only readiness asks it: a model that is slow to answer is not to be killed for that.
 local function ready(s)
   local asked = s.predictor.readiness
   if not asked or asked == "" then asked = s.settings.model.readiness end
-  if asked:sub(1, 1) == "/" then return { httpGet = { path = asked, port = "http", scheme = "HTTP" } } end
-  return { tcpSocket = { port = "http" } }
+  if asked:sub(1, 1) == "/" then return { httpGet = { path = asked, port = port_name(s), scheme = "HTTP" } } end
+  return { tcpSocket = { port = port_name(s) } }
 end
 
 local function ports(s)
-  local all = json.array { { name = "http", containerPort = M.PORT, protocol = "TCP" } }
+  local all = json.array { { name = port_name(s), containerPort = M.PORT, protocol = "TCP" } }
   -- with an engine beside it, that one declares it: monitors look for it there
   if not s.has_engine then all[2] = { name = "metrics", containerPort = M.METRICS, protocol = "TCP" } end
   return all
@@ -85,7 +90,7 @@ function M.container(s)
     env = env(s),
     resources = s.instance_type.parts.model,
     readinessProbe = M.probe(s, ready(s)),
-    livenessProbe = M.probe(s, { tcpSocket = { port = "http" } }),
+    livenessProbe = M.probe(s, { tcpSocket = { port = port_name(s) } }),
     lifecycle = pre_stop(s),
     securityContext = image.security(s),
     terminationMessagePolicy = "FallbackToLogsOnError",

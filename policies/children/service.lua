@@ -7,21 +7,12 @@ local model = require "children.model"
 local M = {}
 
 local function port(name, number, target)
-  return { name = name, port = number, targetPort = target or number, protocol = "TCP" }
-end
-
--- Whether the Service that is there still leads to what answered before: an engine that is no more, or the model behind one that is now.
-function M.leads_to_before(s)
-  local before = s.has_engine and model.PORT or engine.REST
-  for _, one in ipairs(s.service and s.service.spec.ports or {}) do
-    if one.targetPort == before then return true end
-  end
-  return false
+  return { name = name, port = number, targetPort = target, protocol = "TCP" }
 end
 
 function M.wanted(s)
-  local ports = json.array { port("http", engine.REST, not s.has_engine and model.PORT or nil) }
-  if s.has_engine and s.settings.engine.grpc then ports[#ports + 1] = port("grpc", engine.GRPC) end
+  local ports = json.array { port("http", engine.REST, model.SERVES) }
+  if s.has_engine and s.settings.engine.grpc then ports[#ports + 1] = port("grpc", engine.GRPC, engine.GRPC) end
   return {
     apiVersion = "v1", kind = "Service",
     metadata = { name = s.child_name, labels = { [deployment.LABEL] = s.name } },

@@ -352,15 +352,23 @@ describe("the environment", function()
 end)
 
 describe("a model without an engine", function()
-  it("answers behind the same Service, and an engine can come and go", function()
+  it("answers behind the same Service, and an engine can come and go without a change of it", function()
     harness.with({}, function(world)
       world:deploy("m", function(object) object.spec.predictors[1].engine = "none" end)
       world:phase("m", "Deployed")
-      local function shape()
-        local spec = world:child("Deployment", "m").spec.template.spec
-        local port = world:child("Service", "m").spec.ports[1]
-        return ("%d containers, %d to %d, cpu %s"):format(#spec.containers, port.port, port.targetPort, spec.containers[1].resources.limits.cpu)
+      local function number_of(containers, name)
+        for _, container in ipairs(containers) do
+          for _, port in ipairs(container.ports) do
+            if port.name == name then return port.containerPort end
+          end
+        end
       end
+      local function shape()
+        local containers, port = world:child("Deployment", "m").spec.template.spec.containers, world:child("Service", "m").spec.ports[1]
+        return ("%d containers, %d to %s, cpu %s"):format(#containers, port.port, number_of(containers, port.targetPort),
+          containers[1].resources.limits.cpu)
+      end
+      local version = world:child("Service", "m").metadata.resourceVersion
       assert.equal("1 containers, 8000 to 9000, cpu 1", shape())
       world:predictor("m", { engine = "seldon" })
       world:phase("m", "Deployed")
@@ -368,6 +376,7 @@ describe("a model without an engine", function()
       world:predictor("m", { engine = "none", readiness = "/health/ping" })
       world:phase("m", "Deployed")
       assert.equal("1 containers, 8000 to 9000, cpu 1", shape())
+      assert.equal(version, world:child("Service", "m").metadata.resourceVersion)
       local probe = world:child("Deployment", "m").spec.template.spec.containers[1].readinessProbe
       assert.equal("/health/ping", probe.httpGet.path)
       assert.is_nil(probe.tcpSocket)
