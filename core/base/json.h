@@ -62,6 +62,9 @@ enum json_token json_next(struct json_reader *r);
  * cut off. Returns false on an error. Inside an array it gives one element after the other, and
  * false with r->error NULL when it has read the closing bracket. */
 bool json_skip_value(struct json_reader *r, struct json_span *value);
+/* After an OBJECT_BEGIN or ARRAY_BEGIN: leave that level by its brackets and texts alone, whatever its depth. What is in it is not
+ * checked. Returns false if it does not end. */
+bool json_leave_level(struct json_reader *r);
 /* Where the reader stopped, for messages. */
 size_t json_error_offset(const struct json_reader *r);
 int json_error(const struct json_reader *r, struct err *e);

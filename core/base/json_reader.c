@@ -234,8 +234,7 @@ enum json_token json_next(struct json_reader *r)
 	return next(r);
 }
 
-/* Leave the level that was just opened, in bytes that are known to be sound. */
-static bool leave_known(struct json_reader *r)
+bool json_leave_level(struct json_reader *r)
 {
 	const char *p = r->at, *end = r->end;
 	for (int depth = 1; p < end; p++) {
@@ -267,7 +266,7 @@ bool json_skip_value(struct json_reader *r, struct json_span *value)
 		break;
 	}
 	const char *from = r->text.at - (token == JSON_STRING);
-	if (r->known && r->depth > depth && !leave_known(r))
+	if (r->known && r->depth > depth && !json_leave_level(r))
 		return false;
 	while (r->depth > depth)
 		if (next(r) == JSON_ERROR)

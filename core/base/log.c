@@ -60,8 +60,9 @@ static size_t run(const char *p, const char *end, const char *more)
 	return (size_t)(p - start);
 }
 
-/* How many bytes of a secret stand at `p`; *skip of them, in front, may be shown. */
-static size_t secret_at(const char *p, const char *end, size_t *skip)
+/* How many bytes of a secret stand at `p`; *skip of them, in front, may be shown. Before *no_token no JSON web token begins: a long
+ * run of letters that is none is not looked at from each of its letters. */
+static size_t secret_at(const char *p, const char *end, size_t *skip, const char **no_token)
 {
 	*skip = 0;
 	if (end - p > 7 && (*p | 0x20) == 'b' && strncasecmp(p, "bearer", 6) == 0) {
@@ -72,9 +73,10 @@ static size_t secret_at(const char *p, const char *end, size_t *skip)
 		*skip = (size_t)(token - p);
 		return *skip > 6 && len != 0 ? *skip + len : 0;
 	}
-	if (end - p > 8 && memcmp(p, "eyJ", 3) == 0) {
+	if (p >= *no_token && end - p > 8 && memcmp(p, "eyJ", 3) == 0) {
 		size_t header = run(p, end, "-_");
-		size_t all = run(p, end, "-_.");
+		size_t all = p[header] == '.' ? run(p, end, "-_.") : 0;
+		*no_token = p + header;
 		return all > header + 1 ? all : 0;
 	}
 	return 0;
@@ -82,9 +84,9 @@ static size_t secret_at(const char *p, const char *end, size_t *skip)
 
 static void blot_out_secrets(const char *text, struct buffer *out)
 {
-	const char *p = text, *shown = text, *end = text + strlen(text);
+	const char *p = text, *shown = text, *no_token = text, *end = text + strlen(text);
 	while (p < end) {
-		size_t skip, len = secret_at(p, end, &skip);
+		size_t skip, len = secret_at(p, end, &skip, &no_token);
 		if (len == 0) {
 			p++;
 			continue;

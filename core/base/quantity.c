@@ -129,6 +129,8 @@ static __int128 fraction_part(const struct number *n, long point, __int128 unit)
 int quantity_parse(const char *text, size_t len, struct quantity *q, struct err *e)
 {
 	struct number n;
+	if (len > QUANTITY_LENGTH_MAX)
+		return err_set(e, ERR_INVALID, "a text of %zu bytes is no quantity: write a number such as 500m, 2 or 1.5Gi", len);
 	if (len == 0 || !read_number(text, text + len, &n))
 		return err_set(e, ERR_INVALID, "\"%.*s\" is no quantity: write a number and one of n u m k M G T P E, "
 			"Ki Mi Gi Ti Pi Ei or an exponent, such as 500m, 2 or 1.5Gi", (int)(len < 60 ? len : 60), text);

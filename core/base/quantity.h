@@ -19,6 +19,8 @@ struct quantity {
 	__int128 nano;
 };
 
+#define QUANTITY_LENGTH_MAX (64u << 10) /* bytes; a server takes more, which nobody means */
+/* 0, or ERR_INVALID. */
 int quantity_parse(const char *text, size_t len, struct quantity *q, struct err *e);
 /* -1, 0, 1 */
 int quantity_compare(struct quantity a, struct quantity b);

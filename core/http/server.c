@@ -122,6 +122,7 @@ static void discard(struct http_server *s)
 	stop_listening(s);
 	identity_unref(s->identity);
 	free(s->trouble);
+	free(s->too_large);
 	free(s);
 }
 
@@ -137,6 +138,8 @@ struct http_server *http_server_open(struct loop *l, const struct http_server_op
 	struct http_server *s = xcalloc(1, sizeof *s);
 	s->loop = l;
 	s->options = *o;
+	s->too_large = o->too_large != NULL ? xstrdup(o->too_large) : NULL;
+	s->options.too_large = s->too_large;
 	s->options.body_max = o->body_max != 0 ? o->body_max : BODY_MAX;
 	s->options.connections_max = o->connections_max != 0 ? o->connections_max : CONNECTIONS_MAX;
 	s->options.idle_timeout_s = o->idle_timeout_s != 0 ? o->idle_timeout_s : IDLE_TIMEOUT_S;

@@ -33,7 +33,7 @@ struct http_server_options {
 	const char *client_ca_pem; /* with TLS: clients are asked for a certificate, and one that these authorities signed is told by
 	                            * http_call_client; others may still call. NULL: nobody is asked */
 	size_t body_max;        /* 0: 1 MiB; more is answered with 413 */
-	const char *too_large;  /* the JSON body of that 413, which must live as long as the server; NULL: a line of text */
+	const char *too_large;  /* the JSON body of that 413, copied; NULL: a line of text */
 	bool any_method;        /* the handler gets calls of every method; else unknown ones are answered with 405 */
 	unsigned connections_max; /* 0: 256 */
 	unsigned per_address_max; /* connections from one address; 0: as many as all */

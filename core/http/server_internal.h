@@ -78,6 +78,7 @@ struct http_server {
 	struct identity *identity; /* NULL: no TLS */
 	struct connection *connections;
 	struct call *calls;
+	char *too_large; /* options.too_large */
 	char *trouble; /* what libmicrohttpd said while it started */
 	bool running, again, closing; /* again: something wants libmicrohttpd to act once more */
 };

@@ -15,11 +15,13 @@
 #include "base/base64.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "http/certificate.h"
 #include "kube/config_files.h"
 #include "kube/credentials_exec.h"
 
 #define TOKEN_AGE_MS 60000        /* client-go transport/token_source.go */
 #define CERTIFICATE_AGE_MS 300000 /* client-go transport/cert_rotation.go */
+#define CERTIFICATE_AGAIN_MS 10000 /* when what was read makes no sense yet */
 #define EXPIRY_LEEWAY_MS 10000
 #define FAILURE_AGE_MS 1000 /* a plugin that failed is not asked again by everyone at once */
 
@@ -128,6 +130,19 @@ static int first_tls(struct credentials *c, struct err *e)
 	return rc;
 }
 
+/* Of what comes from files. Who renews those writes one after the other: half of one, or a certificate beside the key of before,
+ * is not to be used. */
+static int check_tls(const struct kube_config *config, const char *ca, const char *cert, const char *key, struct err *e)
+{
+	struct certificate_info info;
+	if (config->ca_file != NULL && ca != NULL && certificate_read(ca, &info, e) != 0)
+		return err_prefix(e, "certificate authority");
+	if ((config->cert_file != NULL || config->key_file != NULL) && cert != NULL && key != NULL &&
+		certificate_check(cert, key, NULL, NULL, 0, e) != 0)
+		return err_prefix(e, "client certificate");
+	return 0;
+}
+
 static void reread_tls(struct credentials *c)
 {
 	struct err e;
@@ -142,7 +157,17 @@ static void reread_tls(struct credentials *c)
 	}
 	if (c->config->ca_file != NULL && (ca = kube_read_file(c->config->ca_file, NULL, &e)) == NULL)
 		log_warn("the certificate authority could not be read again, the old one stays in use", "why", e.text, NULL);
-	offer_tls(c, ca != NULL ? ca : copy(c->tls->ca), cert, key);
+	if (ca == NULL)
+		ca = copy(c->tls->ca);
+	if (check_tls(c->config, ca, cert, key, &e) != 0) {
+		log_warn("certificates that were read again make no sense yet, the old ones stay in use", "why", e.text, NULL);
+		c->tls_read_ms -= CERTIFICATE_AGE_MS - CERTIFICATE_AGAIN_MS;
+		free(ca);
+		free(cert);
+		free(key);
+		return;
+	}
+	offer_tls(c, ca, cert, key);
 }
 
 void credentials_hold(struct credentials *c, const struct http_tls *tls)

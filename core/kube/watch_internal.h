@@ -46,6 +46,7 @@ struct watch {
 	struct page page;
 	char *token;   /* of the page to ask for; NULL: the first */
 	bool whole;    /* one list without pages */
+	unsigned limit; /* objects of a page */
 	char list_version[WATCH_VERSION_MAX + 1];
 
 	/* a stream */

@@ -12,6 +12,7 @@
 
 #define TURN_BYTES (64u << 10)
 #define WHOLE_MAX (512u << 20) /* of a list without pages */
+#define PAGE_DIVISOR 4         /* of a page that is larger than an answer may be */
 
 static void ask(struct watch *w);
 
@@ -78,20 +79,38 @@ static void put(struct watch *w, const struct json_outline *item)
 		watch_dropped(w, &e);
 }
 
+/* The next object, if there is one. What is nested too deeply is passed over by its brackets: who may write one object must not
+ * take all others from us. */
+static int read_item(struct watch *w, struct err *e)
+{
+	struct page *p = &w->page;
+	struct json_reader before = p->r;
+	struct json_outline item;
+	if (json_read_outline(&p->r, &item)) {
+		put(w, &item);
+		return 0;
+	}
+	p->in_items = p->r.error != NULL;
+	if (!p->in_items)
+		return 0;
+	if (json_error(&p->r, e) != ERR_TOO_LARGE)
+		return e->code;
+	p->r = before;
+	if (json_next(&p->r) != JSON_OBJECT_BEGIN || !json_leave_level(&p->r))
+		return json_error(&p->r, e);
+	watch_dropped(w, e);
+	return 0;
+}
+
 /* One portion. 1: it was the last one, 0: there is more, or an error. */
 static int read_portion(struct watch *w, struct err *e)
 {
 	struct page *p = &w->page;
 	const char *from = p->r.at;
 	while (p->r.at - from < (ptrdiff_t)TURN_BYTES && !w->stopped) {
-		struct json_outline item;
 		if (p->in_items) {
-			if (json_read_outline(&p->r, &item))
-				put(w, &item);
-			else if (p->r.error != NULL)
-				return json_error(&p->r, e);
-			else
-				p->in_items = false;
+			if (read_item(w, e) != 0)
+				return e->code;
 			continue;
 		}
 		enum json_token t = json_next(&p->r);
@@ -165,6 +184,7 @@ static void start(struct watch *w, bool whole)
 	forget(w);
 	w->whole = whole;
 	w->warned = false;
+	w->limit = WATCH_PAGE;
 	*w->list_version = '\0';
 	w->stats.lists++;
 	metric_add(w->lists, 1);
@@ -175,6 +195,11 @@ static void start(struct watch *w, bool whole)
 static void refused(struct watch *w, const struct cluster_answer *a)
 {
 	struct err e = a->err;
+	if (e.code == ERR_TOO_LARGE && !w->whole && w->limit > 1) { /* the same page again, smaller: its token holds for any size */
+		w->limit = w->limit > PAGE_DIVISOR ? w->limit / PAGE_DIVISOR : 1;
+		ask(w);
+		return;
+	}
 	if (e.code == 0 && w->token != NULL && !w->whole && watch_is_expired(a->status, a->reason)) {
 		start(w, true); /* the pages are gone: once, in full */
 		return;
@@ -207,7 +232,7 @@ static void ask(struct watch *w)
 {
 	struct buffer url;
 	char limit[16];
-	snprintf(limit, sizeof limit, "%d", WATCH_PAGE);
+	snprintf(limit, sizeof limit, "%u", w->limit);
 	watch_url(w, &url);
 	if (!w->whole)
 		watch_url_add(&url, "limit", limit);

@@ -53,7 +53,7 @@ static int on_line(void *arg, const char *line, size_t len)
 	struct err e = {0};
 	if (watch_event_read(w, line, len, &v, &e) != 0) {
 		watch_dropped(w, &e);
-		return ERR_INVALID;
+		return e.code == ERR_TOO_LARGE ? 0 : ERR_INVALID; /* one object that is nested too deeply is no broken stream */
 	}
 	if (v.type == EVENT_ERROR) {
 		watch_event_refusal(&v, &w->refusal);

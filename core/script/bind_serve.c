@@ -312,16 +312,11 @@ int bind_serve(lua_State *L)
 	opt_function(L, 1, "direct");
 	if (!opt_function(L, 1, "handler"))
 		luaL_error(L, "http.serve: option \"handler\" is missing");
-	struct server_box *box = lua_newuserdatauv(L, sizeof *box, 2);
+	struct server_box *box = lua_newuserdatauv(L, sizeof *box, 1);
 	memset(box, 0, sizeof *box);
 	box->host = h;
 	box->uncopied = opt_bool(L, 1, "uncopied");
 	o.arg = box;
-	lua_pushstring(L, o.too_large);
-	lua_setiuservalue(L, -2, 2); /* the server keeps that text by its address, and no copy */
-	lua_getiuservalue(L, -1, 2);
-	o.too_large = lua_tostring(L, -1);
-	lua_pop(L, 1);
 	box->server = http_server_open(h->loop, &o, &e);
 	if (!box->server)
 		return bind_fail(L, &e);

@@ -167,9 +167,12 @@ static int l_call(lua_State *L)
 	struct virtual *v = check_virtual(L);
 	struct host *h = host_of(L);
 	struct host_realm *outer = h->realm;
+	bool was_running = v->running;
 	luaL_checktype(L, 2, LUA_TFUNCTION);
 	h->realm = v->realm;
+	v->running = true;
 	int status = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
+	v->running = was_running;
 	h->realm = outer;
 	if (status != LUA_OK)
 		return lua_error(L);

@@ -69,6 +69,7 @@ static int find_or_match(lua_State *L, bool find)
 		luaL_pushfail(L);
 		return 1;
 	}
+	limits_charge(L, plen / 8);
 	if (find && (lua_toboolean(L, 4) || is_plain(p, plen)))
 		return find_plain(L, s, len, from, p, plen);
 	struct matcher m;

@@ -27,7 +27,7 @@ struct host_task {
 	lua_State *co;
 	int anchor; /* in the registry; LUA_NOREF when ended */
 	int args;   /* of the first resume */
-	bool queued, failed, cancel_asked, ending;
+	bool queued, running, failed, cancel_asked, ending;
 	struct host_wait *wait;
 	struct host_task *ready_next;
 	struct host_task *next, **link; /* among the living */
@@ -134,7 +134,7 @@ void host_task_cancel(struct host_task *t)
 {
 	if (t->ending)
 		return;
-	if (t->host->current == t) { /* it ends at its next wait */
+	if (t->running) { /* itself, or what runs inside it, asked: it ends at its next wait */
 		t->cancel_asked = true;
 		return;
 	}
@@ -162,7 +162,9 @@ static void resume(struct host_task *t)
 	t->args = 0;
 	h->current = t;
 	h->realm = t->realm;
+	t->running = true;
 	int status = lua_resume(t->co, outer ? outer->co : h->L, args, &results);
+	t->running = false;
 	h->current = outer;
 	h->realm = outer_realm;
 	if (status != LUA_YIELD) {

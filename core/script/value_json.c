@@ -113,6 +113,7 @@ static int read_quantity(lua_State *L, int index, struct quantity *q)
 	if (type == LUA_TSTRING || type == LUA_TNUMBER) {
 		lua_pushvalue(L, index); /* tolstring changes a number in place */
 		const char *text = lua_tolstring(L, -1, &len);
+		limits_charge(L, 1 + len); /* long division, digit by digit */
 		int rc = quantity_parse(text, len, q, &e);
 		lua_pop(L, 1);
 		if (rc == 0)

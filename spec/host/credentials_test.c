@@ -5,13 +5,13 @@
 #include <sys/stat.h>
 
 #include "base/xalloc.h"
+#include "http/certificate.h"
 #include "kube/credentials.h"
 #include "kube/credentials_exec.h"
 #include "temporary.h"
 #include "test.h"
 
 #define CERT(n) "-----BEGIN CERTIFICATE-----\n" n "\n-----END CERTIFICATE-----\n"
-#define KEY "-----BEGIN PRIVATE KEY-----\nk\n-----END PRIVATE KEY-----\n"
 
 static const char *dir;
 static struct kube_config config;
@@ -198,11 +198,27 @@ TEST(a_refused_token_makes_sense_again_only_if_there_is_another)
 
 /* --- certificates --- */
 
+static struct certificate_set pairs[3]; /* real ones: what makes no sense is not taken into use */
+
+static const struct certificate_set *pair(int i)
+{
+	static const char *const names[] = {"moonphase", NULL};
+	if (pairs[i].certificate == NULL)
+		CHECK_INT(certificate_make(&(struct certificate_request){.subject = "moonphase", .names = names, .not_after = 4000000000},
+			&pairs[i], &e), ==, 0);
+	return &pairs[i];
+}
+
+static void write_pair(int i)
+{
+	write_file("cert", pair(i)->certificate);
+	write_file("key", pair(i)->key);
+}
+
 static void use_certificate_files(void)
 {
 	begin();
-	write_file("cert", CERT("one"));
-	write_file("key", KEY);
+	write_pair(0);
 	config.cert_file = at("cert");
 	config.key_file = at("key");
 	open_virtual();
@@ -212,17 +228,36 @@ TEST(a_changed_certificate_is_used_after_five_minutes_under_another_revision)
 {
 	use_certificate_files();
 	const struct http_tls *tls = tls_now();
-	CHECK_TEXT(tls->cert_pem, CERT("one"));
-	CHECK_TEXT(tls->key_pem, KEY);
+	CHECK_TEXT(tls->cert_pem, pair(0)->certificate);
+	CHECK_TEXT(tls->key_pem, pair(0)->key);
 	uint64_t revision = tls->revision;
 	clock_virtual_advance(clock_, 300000);
 	CHECK(tls_now() == tls); /* unchanged: the same */
-	write_file("cert", CERT("two"));
+	write_pair(1);
 	clock_virtual_advance(clock_, 299999);
-	CHECK_TEXT(tls_now()->cert_pem, CERT("one"));
+	CHECK_TEXT(tls_now()->cert_pem, pair(0)->certificate);
 	clock_virtual_advance(clock_, 1);
-	CHECK_TEXT(tls_now()->cert_pem, CERT("two"));
+	CHECK_TEXT(tls_now()->cert_pem, pair(1)->certificate);
+	CHECK_TEXT(tls_now()->key_pem, pair(1)->key);
 	CHECK(tls_now()->revision != revision);
+	close_all();
+}
+
+TEST(a_certificate_that_is_half_renewed_is_not_used_and_looked_at_again_after_ten_seconds)
+{
+	use_certificate_files();
+	write_file("cert", pair(1)->certificate); /* beside the key of before */
+	clock_virtual_advance(clock_, 300000);
+	CHECK_TEXT(tls_now()->cert_pem, pair(0)->certificate);
+	write_file("cert", "-----BEGIN CERTIF");
+	clock_virtual_advance(clock_, 10000);
+	CHECK_TEXT(tls_now()->cert_pem, pair(0)->certificate);
+	write_pair(1);
+	clock_virtual_advance(clock_, 9999);
+	CHECK_TEXT(tls_now()->cert_pem, pair(0)->certificate);
+	clock_virtual_advance(clock_, 1);
+	CHECK_TEXT(tls_now()->cert_pem, pair(1)->certificate);
+	CHECK_TEXT(tls_now()->key_pem, pair(1)->key);
 	close_all();
 }
 
@@ -233,13 +268,13 @@ TEST(old_certificates_live_as_long_as_they_are_held)
 	credentials_hold(credentials, first);
 	credentials_hold(credentials, first);
 	for (int i = 0; i < 3; i++) {
-		write_file("cert", i % 2 ? CERT("three") : CERT("two"));
+		write_pair(i % 2 ? 2 : 1);
 		clock_virtual_advance(clock_, 300000);
 		tls_now();
 	}
-	CHECK_TEXT(first->cert_pem, CERT("one"));
+	CHECK_TEXT(first->cert_pem, pair(0)->certificate);
 	credentials_drop(credentials, first);
-	CHECK_TEXT(first->cert_pem, CERT("one"));
+	CHECK_TEXT(first->cert_pem, pair(0)->certificate);
 	credentials_drop(credentials, first);
 	close_all();
 }
@@ -249,23 +284,26 @@ TEST(a_certificate_that_vanishes_stays_in_use)
 	use_certificate_files();
 	remove_file("key");
 	clock_virtual_advance(clock_, 300000);
-	CHECK_TEXT(tls_now()->key_pem, KEY);
+	CHECK_TEXT(tls_now()->key_pem, pair(0)->key);
 	close_all();
 }
 
 TEST(a_changed_authority_is_used_after_five_minutes)
 {
 	begin();
-	write_file("ca", CERT("new"));
+	write_file("ca", pair(1)->authority);
 	config.ca_file = at("ca");
-	config.ca_pem = xstrdup(CERT("old"));
+	config.ca_pem = xstrdup(pair(0)->authority);
 	open_virtual();
-	CHECK_TEXT(tls_now()->ca_pem, CERT("old"));
+	CHECK_TEXT(tls_now()->ca_pem, pair(0)->authority);
 	clock_virtual_advance(clock_, 300000);
-	CHECK_TEXT(tls_now()->ca_pem, CERT("new"));
+	CHECK_TEXT(tls_now()->ca_pem, pair(1)->authority);
+	write_file("ca", "");
+	clock_virtual_advance(clock_, 300000);
+	CHECK_TEXT(tls_now()->ca_pem, pair(1)->authority);
 	remove_file("ca");
 	clock_virtual_advance(clock_, 300000);
-	CHECK_TEXT(tls_now()->ca_pem, CERT("new"));
+	CHECK_TEXT(tls_now()->ca_pem, pair(1)->authority);
 	close_all();
 }
 
@@ -571,6 +609,7 @@ TEST_MAIN(T(without_credentials_no_header_is_sent), T(a_token_file_is_read_again
 	T(a_token_file_must_be_there_at_the_start_unless_a_token_is_given),
 	T(a_refused_token_makes_sense_again_only_if_there_is_another),
 	T(a_changed_certificate_is_used_after_five_minutes_under_another_revision),
+	T(a_certificate_that_is_half_renewed_is_not_used_and_looked_at_again_after_ten_seconds),
 	T(old_certificates_live_as_long_as_they_are_held), T(a_certificate_that_vanishes_stays_in_use),
 	T(a_changed_authority_is_used_after_five_minutes), T(expiry_is_read_as_rfc_3339),
 	T(an_answer_that_is_no_credential_is_refused_without_being_quoted),

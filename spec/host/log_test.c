@@ -95,8 +95,8 @@ TEST(secrets_are_blotted_out_by_name_and_by_look)
 	CHECK_TEXT(line(), "info  m why=\"sent Authorization: Bearer <redacted> and url?t=<redacted>&x=1\"");
 	log_info(message, NULL);
 	CHECK_TEXT(line(), "info  sent Authorization: Bearer <redacted> and url?t=<redacted>&x=1");
-	log_info("m", "header", "authorization: bearer  s3cr3t", "short", "eyJabc", "last", jwt, "empty", "Bearer ", NULL);
-	CHECK_TEXT(line(), "info  m header=\"authorization: bearer  <redacted>\" short=eyJabc last=<redacted> empty=\"Bearer \"");
+	log_info("m", "header", "authorization: bearer  s3cr3t", "short", "eyJabc", "long", "eyJeyJabcdefghij", "last", jwt, "empty", "Bearer ", NULL);
+	CHECK_TEXT(line(), "info  m header=\"authorization: bearer  <redacted>\" short=eyJabc long=eyJeyJabcdefghij last=<redacted> empty=\"Bearer \"");
 	log_configure(LOG_INFO, LOG_JSON);
 	log_info("m", "token", "abc", "why", message, NULL);
 	CHECK_CONTAINS(line(), "\"token\":\"<redacted>\",\"why\":\"sent Authorization: Bearer <redacted> and");

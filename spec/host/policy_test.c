@@ -144,6 +144,8 @@ TEST(several_arguments_and_tables_of_the_host_go_in)
 TEST(endless_loops_are_stopped)
 {
 	check_fails("while true do end", SCRIPT_BUDGET);
+	check_fails("local s = '1.' .. ('0'):rep(60000) while true do quantity.compare(s, s) end", SCRIPT_BUDGET);
+	check_fails("local p = ('a'):rep(1 << 20) while true do ('x'):find(p) end", SCRIPT_BUDGET);
 	check_fails("repeat until false", SCRIPT_BUDGET);
 	check_fails("::again:: goto again", SCRIPT_BUDGET);
 	check_fails("for i = 1, math.huge do end", SCRIPT_BUDGET);

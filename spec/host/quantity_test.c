@@ -102,7 +102,12 @@ TEST(what_is_no_quantity_is_refused)
 			FAIL("took \"%s\" as %s", bad[i], formatted(q));
 	CHECK(quantity_parse("1\0", 2, &q, NULL) == ERR_INVALID);
 	CHECK(quantity_parse("1\0i", 3, &q, NULL) == ERR_INVALID);
+	static char long_one[QUANTITY_LENGTH_MAX + 1];
+	memset(long_one, '1', sizeof long_one);
+	CHECK_INT(quantity_parse(long_one, QUANTITY_LENGTH_MAX, &q, NULL), ==, 0);
 	struct err e;
+	CHECK_INT(quantity_parse(long_one, sizeof long_one, &q, &e), ==, ERR_INVALID);
+	CHECK_CONTAINS(e.text, "a text of 65537 bytes is no quantity");
 	quantity_parse("5 GB", 4, &q, &e);
 	CHECK_CONTAINS(e.text, "\"5 GB\" is no quantity: write a number and one of");
 }

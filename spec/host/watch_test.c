@@ -393,6 +393,49 @@ TEST(an_item_that_cannot_be_kept_is_left_out_and_the_rest_goes_on)
 	stop();
 }
 
+/* Its spec is `levels` arrays in each other. */
+static const char *deep(int levels)
+{
+	char opening[200], closing[200];
+	memset(opening, '[', (size_t)levels);
+	memset(closing, ']', (size_t)levels);
+	return printed("{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"deep\",\"resourceVersion\":\"6\"},"
+		"\"spec\":{\"x\":\"]}\",\"y\":%.*s%.*s}}", levels, opening, levels, closing);
+}
+
+TEST(an_object_that_is_nested_too_deeply_takes_no_others_with_it)
+{
+	start();
+	answer(200, list(10, "", printed("%s,%s,%s", item("a", 5), deep(100), item("b", 7))));
+	keys_are("a b ");
+	CHECK_INT(watch_stats(watch).dropped, ==, 1);
+	CHECK_INT(synced, ==, 1);
+	open_stream();
+	send_text(printed("{\"type\":\"MODIFIED\",\"object\":%s}\n", deep(100)));
+	event("ADDED", "c", 11);
+	keys_are("a b c ");
+	CHECK_INT(watch_stats(watch).dropped, ==, 2);
+	CHECK(watch_stats(watch).streaming);
+	stop();
+}
+
+TEST(a_page_that_is_too_large_is_asked_for_in_smaller_ones)
+{
+	start();
+	answer(200, list(100, "next", item("a", 5)));
+	for (int limit = 500; limit > 7; limit /= 4) {
+		CHECK_TEXT(last()->url, printed("http://api/api/v1/pods?limit=%d&continue=next", limit));
+		last()->h.on_headers(last()->arg, 200, header, NULL);
+		done(last(), 200, ERR_TOO_LARGE, false);
+	}
+	CHECK_TEXT(last()->url, "http://api/api/v1/pods?limit=7&continue=next");
+	CHECK_INT(trouble_count, ==, 0);
+	answer(200, list(100, "", item("b", 6)));
+	keys_are("a b ");
+	CHECK_INT(synced, ==, 1);
+	stop();
+}
+
 TEST(a_page_of_megabytes_is_read_in_several_turns)
 {
 	start();
@@ -1041,7 +1084,9 @@ TEST_MAIN(T(pages_of_500_are_listed_and_then_watched_from_the_first_pages_versio
 	T(metadata_alone_is_asked_for_and_expected), T(a_list_whose_metadata_stands_behind_its_items_is_read),
 	T(a_list_without_objects_may_say_null), T(an_answer_that_is_no_list_removes_nothing),
 	T(an_item_that_cannot_be_kept_is_left_out_and_the_rest_goes_on),
-	T(a_page_of_megabytes_is_read_in_several_turns), T(expired_on_a_later_page_lists_once_in_full),
+	T(an_object_that_is_nested_too_deeply_takes_no_others_with_it),
+	T(a_page_that_is_too_large_is_asked_for_in_smaller_ones), T(a_page_of_megabytes_is_read_in_several_turns),
+	T(expired_on_a_later_page_lists_once_in_full),
 	T(a_list_that_fails_backs_off_from_0_8_s_doubling_to_30_s), T(two_minutes_of_health_reset_the_backoff),
 	T(events_reach_the_cache_and_move_the_position), T(a_bookmark_moves_the_position_and_passes_our_writes),
 	T(an_orderly_end_resumes_at_once_where_it_stood), T(a_broken_stream_resumes_where_it_stood),

@@ -142,6 +142,29 @@ describe("a loop on virtual time", function()
     assert.equal(("refused; "):rep(6), said .. "; ")
   end)
 
+  it("is not closed by a call into it", function()
+    local v = loop.virtual {}
+    local ok, why = pcall(v.call, v, function() v:close() end)
+    assert.is_false(ok)
+    assert.matches("cannot be run or closed from inside itself", why)
+    assert.truthy(v:call(loop.now))
+    v:close()
+  end)
+
+  it("may end the task that runs it: that one goes on to its next wait", function()
+    local v, said, outer = loop.virtual {}, {}, nil
+    outer = loop.spawn(function()
+      v:spawn(function() outer:cancel() end)
+      v:settle()
+      said[#said + 1] = "went on"
+      loop.sleep(0.01)
+      said[#said + 1] = "slept"
+    end)
+    assert.is_false((outer:join()))
+    assert.same({ "went on" }, said)
+    v:close()
+  end)
+
   it("leaves nothing behind when it is closed: tasks end, their <close> variables run, what it opened raises", function()
     local closed, queue = false, nil
     local v = loop.virtual {}
