@@ -340,8 +340,8 @@ describe("a model without an engine", function()
     local _, w = engineless(function(given) given.settings.engine.grpc = true end)
     assert.same({ { name = "http", port = 8000, targetPort = "rest", protocol = "TCP" } }, child(w, "Service").spec.ports)
     local function number(made)
-      for _, container in ipairs(made.spec.template.spec.containers) do
-        for _, port in ipairs(container.ports) do
+      for _, one in ipairs(made.spec.template.spec.containers) do
+        for _, port in ipairs(one.ports) do
           if port.name == "rest" then return port.containerPort end
         end
       end
