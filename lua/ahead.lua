@@ -3,14 +3,15 @@
 -- An input may declare `limit`, the path of such a bound ("spec.maxDeployments" of a PhGroup). Only then, and only for objects of
 -- a group that has one, the others are looked at: from the caches' indexes, without decoding any. Those that run come
 -- before those that do not yet, the older before the younger. So whoever runs keeps its place, and a place that becomes
--- free goes to the one that was created first. What is stopped, or being deleted, takes no place.
+-- free goes to the one that was created first. What is stopped, scaled to 0 or being deleted takes no place.
 --
 -- Whoever was told that there are too many before it is remembered as crowded, so that it is looked at again when another stops.
 
 local M = {}
 
 -- Indexes that this needs: of the objects, of their children, of an input with a limit.
-M.OBJECT = { ["@created"] = { "metadata.creationTimestamp" }, ["@stop"] = { "=spec.stop" } }
+M.OBJECT = { ["@created"] = { "metadata.creationTimestamp" }, ["@stop"] = { "=spec.stop" }, ["@replicas"] = { "=spec.replicas" },
+  ["@first"] = { "=spec.predictors.*.replicas" } }
 M.CHILD = { replicas = { "=spec.replicas" } }
 function M.input(kind) return kind.limit and { "=" .. kind.limit } or nil end
 
@@ -26,6 +27,12 @@ local function runs(world, key, handle)
     if child and child.indexes.owner == handle.uid and (child.indexes.replicas or "1") ~= "0" then return true end
   end
   return false
+end
+
+-- Whether it is wanted to run, and so takes a place. handle: what world.objects has of it.
+function M.takes_place(handle)
+  local indexes = handle.indexes
+  return not handle.deleting and indexes["@stop"] ~= "true" and (indexes["@replicas"] or indexes["@first"]) ~= "0"
 end
 
 local function place_of(world, key, handle)
@@ -47,7 +54,7 @@ function M.count(world, key, handle)
       local own, before = place_of(world, key, handle), 0
       for _, other_key in ipairs(world.objects:find_anywhere(name, wanted)) do
         local other = other_key ~= key and world.objects:get(other_key)
-        if other and not other.deleting and other.indexes["@stop"] ~= "true" and is_before(place_of(world, other_key, other), own) then
+        if other and M.takes_place(other) and is_before(place_of(world, other_key, other), own) then
           before = before + 1
         end
       end

@@ -22,6 +22,7 @@ local M = {}
 
 local CONFLICTS_AT_ONCE = 5  -- so often in a row a lost race is decided again at once; then it backs off
 local TELL_SECONDS = 60      -- a policy error whose words change each time is told on the object this often
+local WRITTEN_MOST, WRITTEN_SECONDS = 20, 60 -- so many writes of children with less than that between them
 local SOONEST_SECONDS = 0.1  -- what requeue_after can ask for
 
 -- What a status write came to, as HTTP has it.
@@ -188,6 +189,18 @@ local function outcome(world, key, result, text)
   return nil, "status of " .. key .. " was changed by somebody else each time before it could be written"
 end
 
+-- Whether children of one spec were written so often in so short a time that somebody must be undoing it: then each next time comes
+-- later. (So it is, too, while the watch is silent and their owner is gone: the garbage collector takes what is made for it.)
+local function is_too_often(notes, handle)
+  local now, run = loop.now(), notes.written
+  if not run or run.generation ~= handle.generation or now - run.last > WRITTEN_SECONDS then
+    run = { generation = handle.generation, count = 0 }
+    notes.written = run
+  end
+  run.last, run.count = now, run.count + 1
+  return run.count > WRITTEN_MOST
+end
+
 -- (waits) Returns "done" and seconds until the next look (or nil), "again" (decide at once), "wrote" (children were written, the
 -- status comes with the next look, soon), or nil and a text (back off).
 function M.key(world, key)
@@ -218,7 +231,10 @@ function M.key(world, key)
   world.problems[key] = #problems > 0 and problems or nil
   local newest = world.objects:get(key)
   if not newest or newest.deleting or newest.uid ~= handle.uid then return "again" end
-  if wrote and #problems == 0 then return "wrote" end
+  if wrote and #problems == 0 then
+    if is_too_often(notes, handle) then return nil, "its children are written again and again: somebody takes them away or changes them back" end
+    return "wrote"
+  end
   if wrote or changed or newest.version ~= handle.version then
     decision, failure = decide(world, key, newest, true)
     if not decision then return nil, failure end

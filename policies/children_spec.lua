@@ -136,6 +136,17 @@ describe("the model's container", function()
     assert.equal("k", one.env[9].valueFrom.secretKeyRef.key)
   end)
 
+  it("may have a divisor written as a number", function()
+    local function divisor(given)
+      local one = { name = "C", valueFrom = { resourceFieldRef = { containerName = "model", resource = "limits.cpu", divisor = given } } }
+      local made = made_with(function(w) w.object.spec.env = json.array { one } end)
+      local env = container(made, "model").env
+      return env[#env].valueFrom.resourceFieldRef.divisor
+    end
+    assert.equal("1", divisor(1))
+    assert.equal("1m", divisor "1m")
+  end)
+
   it("may not have its environment set under the operator's own names (fault 6)", function()
     local function reason(name, change)
       local w = world.new()

@@ -83,6 +83,20 @@ local function instance_facts(seen, predictor, group, settings)
   return it
 end
 
+-- The user's environment as Kubernetes wants it: a divisor may be written as a number here, and there it is a text.
+local function env_of(spec)
+  local all = json.array {}
+  for i, one in ipairs(spec.env or {}) do
+    local reference = one.valueFrom and one.valueFrom.resourceFieldRef
+    if reference and math.type(reference.divisor) == "integer" then
+      one = json.copy(one)
+      one.valueFrom.resourceFieldRef.divisor = tostring(reference.divisor)
+    end
+    all[i] = one
+  end
+  return all
+end
+
 local function replicas_of(spec)
   local predictor = spec.predictors and spec.predictors[1] or {}
   return spec.replicas or predictor.replicas or 1
@@ -181,6 +195,7 @@ function M.look(seen)
   s.secret = children.secrets and children.secrets[s.child_name] -- its metadata
   s.private = s.spec.endpoint ~= nil and s.spec.endpoint.accessType == "private"
   s.has_engine = has_engine(s.predictor, s.settings)
+  s.env = env_of(s.spec)
   s.fetch, s.fetch_wrong = model_uri.plan(s)
   s.label_wrong = checks.labels(s)
   s.strategy = strategy(s)
@@ -286,8 +301,8 @@ function M.follow(s, mark)
     available = status.availableReplicas or 0, ready = status.readyReplicas or 0,
   }
   r.observed = live ~= nil and (status.observedGeneration or 0) >= (live.metadata.generation or 0)
-  -- a model that waits for its turn in a rollout of the policies is as it should be
-  r.current = live ~= nil and (s.seen.held == true or deployment.has_mark(live, mark))
+  -- a model that waits for its turn in a rollout of the policies is as it should be, but for what its user has changed since
+  r.current = live ~= nil and (s.seen.held and deployment.is_users(s, live) or deployment.has_mark(live, mark))
   r.settled = r.observed and r.current
   r.in_place = r.settled and live.spec.replicas == s.desired and not live.spec.paused
   s.rollout = r

@@ -223,6 +223,11 @@ describe("the API server", function()
       problem_of("Deployment", 422, "Invalid", "spec is invalid"))
   end)
 
+  it("refuses a field's type, though it calls that an error of its own", function()
+    fails_as("DeploymentRefused", "The cluster refuses the Deployment: failed to create typed patch object: expected string, got 1", "Progressing",
+      problem_of("Deployment", 500, "InternalError", "failed to create typed patch object: expected string, got 1"))
+  end)
+
   it("refuses a route (fault 11)", function()
     fails_as("RouteRefused", "The cluster refuses the Ingress: not allowed", "RouteReady",
       problem_of("Ingress", 403, "Forbidden", "not allowed"))

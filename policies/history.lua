@@ -80,6 +80,7 @@ end
 function M.record(s)
   local before = s.status.history or {}
   local newest = before[1] and before[1].generation or 0
+  if newest > s.generation then newest = 0 end -- of another life of the object: generations began anew, revisions count on
   local number = before[1] and before[1].revision or 0
   local fresh = unrecorded(s, newest)
   local limit = math.max(1, math.min(s.settings.history.limit, MOST_RECORDS))

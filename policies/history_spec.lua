@@ -55,6 +55,17 @@ it("counts revisions on over a gap in the generations", function()
   assert.equal(2, w.object.status.history[1].revision)
 end)
 
+it("goes on where a restored status tells of generations that are still to come", function()
+  local w = world.deployed()
+  w.object.status.history = json.array { { time = "2026-01-01T00:00:00Z", generation = 12, revision = 12 } }
+  world.edit(w, renamed "b")
+  world.apply(w)
+  world.edit(w, renamed "c")
+  world.apply(w)
+  assert.same({ 3, 2, 12 }, generations(w.object.status.history))
+  assert.same({ 14, 13 }, { w.object.status.history[1].revision, w.object.status.history[2].revision })
+end)
+
 it("keeps as many as the setting says", function()
   local w = world.deployed()
   w.settings.history.limit = 2

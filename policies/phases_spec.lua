@@ -40,6 +40,15 @@ describe("a new model", function()
     assert.equal("Deployed", phase(w))
   end)
 
+  it("is Deployed while its template waits for its turn, but not once its user has edited it", function()
+    local w = world.deployed()
+    w.held = true
+    w.settings.appLabel = "another" -- what waits
+    assert.equal("Deployed", phase(w))
+    world.edit(w, edit_image)
+    assert.equal("Deploying", phase(w))
+  end)
+
   it("is Deployed with all of them", function()
     local w = world.deployed()
     assert.equal("Deployed", w.object.status.phase)

@@ -43,7 +43,10 @@ end
 local function manifests(paths)
   local all = {}
   for _, path in ipairs(files_of(paths)) do
-    local documents, why = yaml.decode(read(path), path)
+    local text = read(path)
+    local whole = text:find "^%s*{" and json.decode(text) -- JSON is YAML, but for how it writes what is beyond 16 bits
+    local documents, why = whole and { whole }, nil
+    if not documents then documents, why = yaml.decode(text, path) end
     if not documents then options.fail(1, why) end
     for i, document in ipairs(documents) do
       if type(document) ~= "table" or type(document.kind) ~= "string" then

@@ -259,9 +259,11 @@ function M.mount_failed()
   end
 end
 
--- What another try may mend is no verdict: no answer, server trouble, a lost race, our own credentials.
+-- What another try may mend is no verdict: no answer, server trouble, a lost race, our own credentials. (A field of a wrong type is a
+-- refusal, though a server that cannot read an apply calls it 500.)
 local function is_final(problem)
   local code = problem.code
+  if code == 500 and (problem.message or ""):find("failed to create typed patch object", 1, true) then return true end
   return code >= 400 and code < 500 and code ~= 401 and code ~= 408 and code ~= 409 and code ~= 429
 end
 

@@ -9,7 +9,7 @@ local M = {}
 local MOST = 1 << 50 -- far more than a machine has, and nothing that is calculated with it overflows
 
 local function as_text(value)
-  if math.type(value) == "float" and value == math.floor(value) then return ("%d"):format(value) end
+  if math.type(value) == "float" and value == math.floor(value) then return ("%.0f"):format(value) end
   return tostring(value)
 end
 

@@ -1,5 +1,7 @@
 -- Quota admission on the command line of `moonphase run`: its options, what makes no sense of them, and how they become a webhook.
 
+local ahead = require "ahead"
+
 local M = {}
 
 -- The webhook itself is loaded when one is asked for: it is a seventh of the operator's own code.
@@ -116,7 +118,7 @@ local function about_objects(c)
       local count = 0
       for _, key in ipairs(c.objects:find_anywhere("group", group.id)) do
         local handle = c.objects:get(key)
-        if handle and handle.indexes["@stop"] ~= "true" then count = count + 1 end
+        if handle and ahead.takes_place(handle) then count = count + 1 end
       end
       return count
     end,

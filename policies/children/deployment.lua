@@ -44,6 +44,11 @@ function M.has_mark(live, mark)
   return there == mark
 end
 
+-- Whether a live Deployment is as its user wants it, whatever group and instance type would make of it now. (One without a mark may be.)
+function M.is_users(s, live)
+  return not (live.metadata.annotations and live.metadata.annotations[M.MARK]) or M.has_mark(live, M.mark(s))
+end
+
 -- A selector cannot be changed: an existing Deployment keeps its own.
 function M.selector(s)
   return s.deployment and s.deployment.spec.selector or { matchLabels = { [M.LABEL] = s.name } }

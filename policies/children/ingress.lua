@@ -41,7 +41,7 @@ local function annotations(s)
     [NGINX .. "proxy-body-size"] = given(settings.bodySize),
   }
   if settings.timeoutSeconds > 0 then
-    local seconds = ("%d"):format(settings.timeoutSeconds)
+    local seconds = ("%.0f"):format(settings.timeoutSeconds)
     all[NGINX .. "proxy-read-timeout"], all[NGINX .. "proxy-send-timeout"] = seconds, seconds
   end
   for name, value in pairs(settings.annotations) do all[name] = tostring(value) end

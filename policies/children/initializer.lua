@@ -50,9 +50,9 @@ local function env_of(s, plan, secret)
   end
   if plan.fetcher == "mlflow" then
     local own, tracking, artifacts = mlflow_env(s)
-    return together { settings.env, tracking, artifacts, s.spec.env or {}, own }
+    return together { settings.env, tracking, artifacts, s.env, own }
   end
-  return together { settings.env, google, s.spec.env or {} }
+  return together { settings.env, google, s.env }
 end
 
 -- No more than the model itself gets, and no GPU: a pod's need is the larger of the two, so this costs no quota.

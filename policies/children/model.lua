@@ -32,10 +32,10 @@ end
 
 -- A name of the user's env that is ours, or is given twice: {name =}, else nil.
 function M.env_conflict(s)
-  if not s.spec.env then return nil end
+  if #s.env == 0 then return nil end
   local ours, given = {}, {}
   for _, one in ipairs(own_env(s)) do ours[one.name] = true end
-  for _, one in ipairs(s.spec.env or {}) do
+  for _, one in ipairs(s.env) do
     if ours[one.name] then return { name = one.name, why = "is set by the operator" } end
     if given[one.name] then return { name = one.name, why = "is given twice" } end
     given[one.name] = true
@@ -47,7 +47,7 @@ end
 local function env(s)
   local all = json.array {}
   for _, one in ipairs(own_env(s)) do all[#all + 1] = one end
-  for _, one in ipairs(s.spec.env or {}) do all[#all + 1] = one end
+  for _, one in ipairs(s.env) do all[#all + 1] = one end
   return all
 end
 

@@ -100,7 +100,7 @@ return {
   { name = "which template the Deployment carries is not compared", fault = 8,
     shows = "while the group cannot be read, an update is told as Deployed with the old image",
     only = "sources-silent crash image", events = 3, faults = 1,
-    file = "facts.lua", from = "(s.seen.held == true or deployment.has_mark(live, mark))", to = "true" },
+    file = "facts.lua", from = "(s.seen.held and deployment.is_users(s, live) or deployment.has_mark(live, mark))", to = "true" },
   { name = "how many pods are of the newest template is not compared", fault = 8,
     shows = "in the middle of an update Deployed is told",
     only = "image hold:deployments", events = 2, faults = 1,
@@ -245,16 +245,16 @@ return {
   { name = "the order of the environment is lost", fault = 26,
     shows = "a variable that stands in another one is empty in it",
     only = "env", events = 1,
-    file = "children/model.lua", from = "  for _, one in ipairs(s.spec.env or {}) do all[#all + 1] = one end\n  return all",
-    to = "  for _, one in ipairs(s.spec.env or {}) do all[#all + 1] = one end\n"
+    file = "children/model.lua", from = "  for _, one in ipairs(s.env) do all[#all + 1] = one end\n  return all",
+    to = "  for _, one in ipairs(s.env) do all[#all + 1] = one end\n"
       .. "  table.sort(all, function(a, b) return a.name < b.name end)\n  return all" },
   { name = "a variable that was taken out stays", fault = 26,
     shows = "a model reads what its user has deleted",
     only = "env", events = 2, faults = 0,
-    file = "children/model.lua", from = "  for _, one in ipairs(s.spec.env or {}) do all[#all + 1] = one end\n  return all",
-    to = "  local given = {}\n  for _, one in ipairs(s.spec.env or {}) do\n    all[#all + 1], given[one.name] = one, true\n  end\n"
+    file = "children/model.lua", from = "  for _, one in ipairs(s.env) do all[#all + 1] = one end\n  return all",
+    to = "  local given = {}\n  for _, one in ipairs(s.env) do\n    all[#all + 1], given[one.name] = one, true\n  end\n"
       .. "  local live = s.deployment and s.deployment.spec.template.spec.containers[1].env or {}\n"
-      .. "  for i = #all - #(s.spec.env or {}) + 1, #live do\n"
+      .. "  for i = #all - #(s.env) + 1, #live do\n"
       .. "    if not given[live[i].name] then all[#all + 1] = live[i] end\n  end\n  return all" },
   { name = "the mark of a template says nothing of the environment", fault = 8,
     shows = "while the group cannot be read, an edit of the environment is told as Deployed that has not arrived",

@@ -58,6 +58,16 @@ local function spec(name, body)
 end
 
 describe("the controller", function()
+  spec("takes its time, and says why, when somebody takes a child away as often as it is made", function()
+    start(PLAIN)
+    model "a"
+    eventually("it says that somebody undoes its writes", function()
+      if cluster.objects[SERVICES .. "s-a"] then cluster:remove(SERVICES .. "s-a") end
+      return (running.last_error["hub/a"] or ""):find("again and again", 1, true)
+    end)
+    eventually("it is there when nobody takes it away any more", function() return status_of "a".phase == "Deployed" end)
+  end)
+
   spec("makes children and status, and then writes nothing more", function()
     model "a"
     start(PLAIN)

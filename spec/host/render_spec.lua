@@ -48,6 +48,13 @@ it("prints the same each time, and as JSON the same objects", function()
   assert.equal(#assert(yaml.decode(one, "render")), count)
 end)
 
+it("reads JSON with what is beyond 16 bits as JSON writes it", function()
+  local object = { apiVersion = "primehub.io/v1alpha1", kind = "PhDeployment", metadata = { name = "a", namespace = "hub" },
+    spec = { displayName = "NAME", groupId = "g", predictors = json.array { { name = "p", modelImage = "i", instanceType = "t" } } } }
+  local result = render({ "-f", "/dev/stdin" }, (json.encode(object):gsub("NAME", "\\ud83d\\ude00")))
+  assert.contains("would be Failed", result.errors)
+end)
+
 it("says on standard error why an object would be Failed, status 1", function()
   local words = {}
   for _, name in ipairs(assert(fs.list(SAMPLES))) do
