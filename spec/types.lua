@@ -25,12 +25,7 @@ local NAMES = { Event = "WatchedEvent" }
 
 local SCALARS = { string = "string", integer = "integer", number = "number", boolean = "boolean" }
 
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
+local sorted_keys = require "sorted"
 
 -- One line of a description.
 local function said(text)

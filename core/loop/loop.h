@@ -52,7 +52,8 @@ void loop_background(int id);
  * `done` always comes: loop_free waits for work under way and calls it then. */
 void loop_work(struct loop *l, void (*work)(void *arg), void (*done)(void *arg), void *arg);
 
-/* Call `on_change` after something in folder or file `path` changed and `quiet_ms` went by without another change. NULL with *e on failure. */
+/* Call `on_change` after something in folder or file `path` changed and `quiet_ms` went by without another change.
+ * NULL with *e on failure. */
 struct loop_watch;
 struct loop_watch *loop_watch_path(struct loop *l, const char *path, uint64_t quiet_ms, void (*on_change)(void *arg),
 	void *arg, struct err *e);

@@ -11,14 +11,14 @@ local strategy = { unconditional_update = true }
 
 function strategy.check(errs, object)
   local size = 0
-  for _, key in ipairs(sorted(object.data or {})) do
+  for _, key in ipairs(sorted(object.data)) do
     checks.report(errs, "data[" .. key .. "]", key, checks.config_key(key))
     if object.binaryData and object.binaryData[key] then
       checks.invalid(errs, "data[" .. key .. "]", key, "duplicate of key present in binaryData")
     end
     size = size + #object.data[key]
   end
-  for _, key in ipairs(sorted(object.binaryData or {})) do
+  for _, key in ipairs(sorted(object.binaryData)) do
     checks.report(errs, "binaryData[" .. key .. "]", key, checks.config_key(key))
     size = size + bags.decoded_size(object.binaryData[key])
   end

@@ -54,7 +54,7 @@ local function check_taints(errs, taints)
 end
 
 local function check_amounts(errs, field, amounts)
-  for _, name in ipairs(sorted(amounts or {})) do
+  for _, name in ipairs(sorted(amounts)) do
     resources.check_amount(errs, "status." .. field .. "." .. name, name, amounts[name])
   end
 end

@@ -33,7 +33,7 @@ local function is_standard(name)
 end
 
 local function check_amounts(errs, path, list)
-  for _, name in ipairs(sorted(list or {})) do
+  for _, name in ipairs(sorted(list)) do
     local here = path .. "[" .. name .. "]"
     resources.check_name(errs, here, name)
     if not name:find("/", 1, true) and not is_standard(name) then
@@ -56,7 +56,7 @@ local function check_scopes(errs, spec)
   local dump = checks.verbatim("[]core.ResourceQuotaScope{" .. table.concat(shown, ", ") .. "}")
   for _, scope in ipairs(scopes) do
     if not SCOPES[scope] then checks.invalid(errs, "spec.scopes", dump, "unsupported scope") end
-    for _, name in ipairs(sorted(spec.hard or {})) do
+    for _, name in ipairs(sorted(spec.hard)) do
       local fits = not SCOPES[scope] or name == "pods" or scope ~= "BestEffort" and COMPUTE[name]
       if is_standard(name) and not fits then checks.invalid(errs, "spec.scopes", dump, "unsupported scope applied to resource") end
     end
@@ -103,7 +103,7 @@ end
 
 local function row(object, w)
   local requests, limits, status = {}, {}, object.status or {}
-  for _, name in ipairs(sorted(status.hard or {})) do
+  for _, name in ipairs(sorted(status.hard)) do
     local list = name:find("^limits%.") and limits or requests
     list[#list + 1] = ("%s: %s/%s"):format(name, status.used and status.used[name] or "0", status.hard[name])
   end

@@ -69,7 +69,7 @@ local TYPES = {
 
 function strategy.check(errs, object)
   local size = 0
-  for _, key in ipairs(sorted(object.data or {})) do
+  for _, key in ipairs(sorted(object.data)) do
     checks.report(errs, "data[" .. key .. "]", key, checks.config_key(key))
     size = size + bags.decoded_size(object.data[key])
   end

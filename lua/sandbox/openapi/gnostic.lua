@@ -272,7 +272,7 @@ function M.document(paths, definitions, rest)
     text(out, 12, concat(security))
   end
   local schemes = {}
-  for _, name in ipairs(sorted(rest.securityDefinitions or {})) do
+  for _, name in ipairs(sorted(rest.securityDefinitions)) do
     text(schemes, 1, named(name, security_definition(rest.securityDefinitions[name])))
   end
   if schemes[1] then text(out, 13, concat(schemes)) end

@@ -47,7 +47,7 @@ end
 local function below(path, schema, visit)
   if type(schema.items) == "table" and not json.is_array(schema.items) then visit(path .. ".items", schema.items, "item") end
   if type(schema.additionalProperties) == "table" then visit(path .. ".additionalProperties", schema.additionalProperties, "field") end
-  for _, name in ipairs(sorted(schema.properties or {})) do
+  for _, name in ipairs(sorted(schema.properties)) do
     visit(("%s.properties[%s]"):format(path, name), schema.properties[name], "field")
   end
   for _, set in ipairs { "allOf", "anyOf", "oneOf" } do
@@ -162,7 +162,7 @@ local function check_value(errs, path, schema, exempt)
       checks.forbidden(errs, path .. "." .. name, "must be empty to be structural")
     end
   end
-  for _, name in ipairs(sorted(schema.properties or {})) do
+  for _, name in ipairs(sorted(schema.properties)) do
     check_value(errs, ("%s.properties[%s]"):format(path, name), schema.properties[name])
   end
   if schema.default ~= nil then checks.forbidden(errs, path .. ".default", "must be undefined to be structural") end

@@ -7,12 +7,7 @@ local function is_object(value)
 end
 M.is_object = is_object
 
-local function sorted_keys(t)
-  local keys = {}
-  for k in pairs(t) do keys[#keys + 1] = k end
-  table.sort(keys)
-  return keys
-end
+local sorted_keys = require "sorted"
 M.sorted_keys = sorted_keys
 
 function M.copy(value)
