@@ -81,6 +81,9 @@ struct http_stream_options {
 	/* Exactly once, from the loop and never from inside a function of this header, unless http_stream_finish came
 	 * first. The stream is gone afterwards. */
 	void (*on_end)(void *arg, enum http_stream_end why);
+	/* NULL, or: nothing waits any more (again), from the loop, until the stream ends or is finished. Whoever has more than
+	 * the backlog to say says it bit by bit. May write and finish. */
+	void (*on_drain)(void *arg);
 	void *arg;
 };
 

@@ -7,9 +7,10 @@
  * the peer's end (a half-closed connection counts as left, as it does for Go's servers).
  *
  * A peer that reads too slowly stands in libmicrohttpd's way: the connection is neither suspended
- * nor asked. What it does not read piles up here to a bound, and then the socket is shut down,
- * which libmicrohttpd notices by itself. It is libmicrohttpd too that closes the socket, so the
- * poll must end before: in call_on_completed, and the memory goes when the loop has let go of it. */
+ * nor asked. An owner that can wait writes when on_drain says that all is sent. What another's peer
+ * does not read piles up here to a bound, and then the socket is shut down, which libmicrohttpd
+ * notices by itself. It is libmicrohttpd too that closes the socket, so the poll must end before:
+ * in call_on_completed, and the memory goes when the loop has let go of it. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -50,6 +51,8 @@ static ssize_t give(void *stream, uint64_t position, char *to, size_t max)
 			return MHD_CONTENT_READER_END_OF_STREAM;
 		s->starved = true;
 		call_suspend(s->call);
+		if (s->options.on_drain != NULL)
+			s->options.on_drain(s->options.arg);
 		return 0;
 	}
 	memcpy(to, s->waiting.data + s->sent, len);

@@ -1,8 +1,8 @@
 /* A stream: the answer to a call of http.serve, piece by piece.
  *
  * It stays anchored from its beginning until it has ended, whoever ends it, because the server
- * calls back into it. Its end is told once, as a callback on the main thread; a stream that its
- * owner has finished tells nothing. */
+ * calls back into it. Its end is told once, as a callback on the main thread, and so is each time
+ * that all is sent; a stream that its owner has finished tells nothing. */
 #include <string.h>
 
 #include "http/server.h"
@@ -15,7 +15,7 @@ struct stream_box {
 	struct host_resource resource;
 	struct host *host;
 	struct http_stream *stream; /* NULL: ended, or finished */
-	int on_end, anchor;
+	int on_end, on_drain, anchor;
 	enum http_stream_end why;
 };
 
@@ -25,8 +25,9 @@ static void release(struct stream_box *box)
 	host_resource_remove(&box->resource);
 	box->stream = NULL;
 	luaL_unref(box->host->L, LUA_REGISTRYINDEX, box->on_end);
+	luaL_unref(box->host->L, LUA_REGISTRYINDEX, box->on_drain);
 	luaL_unref(box->host->L, LUA_REGISTRYINDEX, box->anchor);
-	box->on_end = box->anchor = LUA_NOREF;
+	box->on_end = box->on_drain = box->anchor = LUA_NOREF;
 }
 
 static void finish(struct host_resource *r)
@@ -59,9 +60,23 @@ static void on_end(void *arg, enum http_stream_end why)
 	host_protect(box->host, tell_end, box, "the end of a stream");
 }
 
+static int tell_drain(lua_State *L)
+{
+	struct stream_box *box = lua_touserdata(L, 1);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, box->on_drain);
+	lua_call(L, 0, 0);
+	return 0;
+}
+
+static void on_drain(void *arg)
+{
+	struct stream_box *box = arg;
+	host_protect(box->host, tell_drain, box, "a stream that has sent all");
+}
+
 void bind_stream_check(lua_State *L, int index)
 {
-	static const char *const known[] = {"status", "content_type", "backlog", "on_end", NULL};
+	static const char *const known[] = {"status", "content_type", "backlog", "on_end", "on_drain", NULL};
 	opt_check(L, index, "call.stream", known);
 	int64_t status = opt_integer(L, index, "status", 200);
 	if (status < 200 || status > 599)
@@ -70,7 +85,8 @@ void bind_stream_check(lua_State *L, int index)
 		luaL_error(L, "call.stream: the backlog must be a number of bytes");
 	opt_text(L, index, "content_type", NULL);
 	opt_function(L, index, "on_end");
-	lua_pop(L, 1);
+	opt_function(L, index, "on_drain");
+	lua_pop(L, 2);
 }
 
 int bind_stream(lua_State *L, int index, struct http_call *call)
@@ -84,11 +100,14 @@ int bind_stream(lua_State *L, int index, struct http_call *call)
 	box->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
 	opt_function(L, index, "on_end");
 	box->on_end = luaL_ref(L, LUA_REGISTRYINDEX);
+	opt_function(L, index, "on_drain");
+	box->on_drain = luaL_ref(L, LUA_REGISTRYINDEX);
 	host_resource_add(box->host, &box->resource, finish);
 	box->stream = http_stream_begin(call, &(struct http_stream_options){
 		.status = (int)opt_integer(L, index, "status", 200),
 		.content_type = opt_text(L, index, "content_type", "application/json"),
-		.backlog_max = (size_t)opt_integer(L, index, "backlog", 0), .on_end = on_end, .arg = box});
+		.backlog_max = (size_t)opt_integer(L, index, "backlog", 0), .on_end = on_end,
+		.on_drain = box->on_drain != LUA_REFNIL ? on_drain : NULL, .arg = box});
 	if (box->stream)
 		return 1;
 	release(box);

@@ -3,7 +3,8 @@
 -- A request is answered at once, inside the server's callback, and that is what makes it fast; only a write that webhooks
 -- may hold up becomes a task. Two more tasks do the rest between requests, in small pieces: the feeder hands changes to
 -- the watches that are open (many changes at once are one write to each), and the worker lets the cluster's controllers
--- work. They are two because a controller's write may wait for a webhook, and watches must not.
+-- work. They are two because a controller's write may wait for a webhook, and watches must not. A watch gets a piece at a time, and
+-- the next one when that is sent: what a slow reader has not had yet waits in the world's history, not here.
 --
 -- Beside the API there are a few paths of our own, for specs and for people: see pages.lua.
 
@@ -18,52 +19,12 @@ local BODY_MAX = 3 * 1024 * 1024 -- as a real server's; its answer to more:
 local TOO_LARGE = json.encode(errors.status(errors.too_large()))
 local CONNECTIONS = 4000
 local IDLE_SECONDS = 90
+local PIECE = 256 * 1024 -- bytes of a watch that wait to be sent, and the rest of a line
+local LINE_MAX = 64 * 1024 * 1024 -- more than an object can be that was let in
 local STEP_SECONDS = 0.001 -- of the cluster's work at a time
 local BUSY_STEP_SECONDS = 0.00025 -- when there were requests meanwhile: who waits for an answer comes first
 
 local READS = { GET = true, HEAD = true }
-
--- ---- watches
-
-local function close_watch(self, open)
-  open.watch:close()
-  self.watches[open] = nil
-end
-
--- What is new goes out; the stream ends with its watch, and a watch that fails with its stream.
-local function feed(self, open)
-  local fine, lines = pcall(open.watch.next, open.watch)
-  if not fine then
-    log.error("a watch of the sandbox failed", { kind = open.watch.id, why = tostring(lines) })
-    lines = nil
-  end
-  if lines and (#lines == 0 or open.stream:write(table.concat(lines))) then return end
-  if not lines then open.stream:finish() end
-  close_watch(self, open)
-end
-
-local function begin_watch(self, call, answer)
-  local open = { watch = answer.watch }
-  self.watches[open] = true
-  open.stream = call.stream { content_type = answer.content_type or "application/json",
-    on_end = function() close_watch(self, open) end }
-  if open.stream then feed(self, open) else close_watch(self, open) end
-end
-
--- Feed the watches whose kind has changed or whose time has come.
-local function feed_watches(self)
-  local now, dirty = self.world:now(), self.dirty
-  if not next(dirty) and now < self.watch_due then return end
-  self.dirty = {}
-  local due = math.huge
-  for open in pairs(self.watches) do
-    if dirty[open.watch.id] or now >= open.watch.due then feed(self, open) end
-  end
-  for open in pairs(self.watches) do due = math.min(due, open.watch.due) end
-  self.watch_due = due
-end
-
--- ---- requests
 
 -- A bell that is rung once until somebody has heard it.
 local function ring(bell)
@@ -77,6 +38,74 @@ local function listen(bell, seconds)
   if not bell.rung then bell.event:wait(seconds) end
   bell.rung = false
 end
+
+-- ---- watches
+
+-- The feeder looks at this watch when its time has come.
+local function expect(self, watch)
+  if watch.due >= self.watch_due then return end
+  self.watch_due = watch.due
+  ring(self.feed_bell)
+end
+
+local function close_watch(self, open)
+  open.watch:close()
+  self.watches[open] = nil
+end
+
+local function next_lines(open)
+  local fine, lines = pcall(open.watch.next, open.watch, PIECE)
+  if fine then return lines end
+  log.error("a watch of the sandbox failed", { kind = open.watch.id, why = tostring(lines) })
+end
+
+-- A piece of what is new goes out; the stream ends with its watch (an ERROR line is the last), and a watch that fails with its stream.
+local function feed(self, open)
+  if open.sending then
+    open.is_behind = true
+    return
+  end
+  local watch = open.watch
+  local lines = next_lines(open)
+  if lines and lines[1] then
+    open.sending = open.stream:write(table.concat(lines))
+    if not open.sending then return close_watch(self, open) end
+  end
+  open.is_behind = watch.has_more and watch:has_more()
+  if lines and not watch.closed then return end
+  open.stream:finish()
+  close_watch(self, open)
+end
+
+local function begin_watch(self, call, answer)
+  local open = { watch = answer.watch }
+  self.watches[open] = true
+  open.stream = call.stream { content_type = answer.content_type or "application/json", backlog = LINE_MAX,
+    on_end = function() close_watch(self, open) end,
+    on_drain = function()
+      open.sending = false
+      if open.is_behind then feed(self, open) end
+      expect(self, open.watch)
+    end }
+  if open.stream then feed(self, open) else close_watch(self, open) end
+end
+
+-- Feed the watches whose kind has changed or whose time has come.
+local function feed_watches(self)
+  local now, dirty = self.world:now(), self.dirty
+  if not next(dirty) and now < self.watch_due then return end
+  self.dirty = {}
+  local due = math.huge
+  for open in pairs(self.watches) do
+    if dirty[open.watch.id] or now >= open.watch.due then feed(self, open) end
+  end
+  for open in pairs(self.watches) do
+    if not open.sending then due = math.min(due, open.watch.due) end -- else on_drain looks
+  end
+  self.watch_due = due
+end
+
+-- ---- requests
 
 local function note(self, request, status)
   self.audit_lines[#self.audit_lines + 1] = audit.line(request, status, self.world:uid(), self.world:now())
@@ -107,11 +136,7 @@ local function answer(self, call)
       or result.retry_after and { ["Retry-After"] = tostring(result.retry_after) } or nil
   end
   begin_watch(self, call, result)
-  local due = result.watch.due
-  if due and due < self.watch_due then
-    self.watch_due = due
-    ring(self.feed_bell)
-  end
+  expect(self, result.watch)
 end
 
 -- A write that a webhook may hold up must be a task; so must one that lets time pass.

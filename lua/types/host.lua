@@ -283,6 +283,7 @@ function call.client() end
 ---Answer piece by piece: {status=200, content_type="application/json", backlog=bytes that may wait to be sent (4 MiB),
 ---on_end=function(why)}. What the handler returns counts no more. on_end is called once, on the loop (it must not wait),
 ---unless :finish came before: "gone" (the peer left), "slow" (it left more than the backlog unread), "closed" (the server).
+---on_drain=function() is called, in the same way, each time that nothing waits to be sent any more.
 ---@return stream|nil, string?   nil, text: nobody waits for the answer any more; on_end is not called then
 function call.stream(options) end
 

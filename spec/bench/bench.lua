@@ -258,7 +258,10 @@ local function quantile(text, name, q)
   return math.huge, total
 end
 
-local function latency()
+-- With a kubelet, which ends the pods that a smaller number of replicas takes away: without one they would pile up, a hundred of them
+-- by the end, and each decision would be one about a model whose pods never go.
+local function latency(nodes)
+  local kubelet = kubelet_words.start(cluster, nodes)
   local namespace = "bench-latency"
   api:apply { apiVersion = "v1", kind = "Namespace", metadata = { name = namespace } }
   local operator = start_operator(namespace)
@@ -274,6 +277,7 @@ local function latency()
   io.write(("# %d changes were measured\n"):format(seen))
   at_most("change_to_write_p99", p99 * 1000, "ms", 5)
   operator:stop()
+  kubelet:stop()
 end
 
 -- A turn is judged by the processor time that it took: on a machine whose processors are all busy with the control plane, what
@@ -307,11 +311,10 @@ api:apply { apiVersion = "primehub.io/v1alpha1", kind = "PhGroup", metadata = { 
 api:apply { apiVersion = "primehub.io/v1alpha1", kind = "InstanceType", metadata = { name = "bench", namespace = "default" },
   spec = { ["limits.cpu"] = 0.5, ["limits.memory"] = "1G" } }
 idle_memory()
--- A node without a kubelet: pods are bound and wait. Without one the scheduler would try all of them again at every new Service,
+-- From here on there is a node, for a while without a kubelet: pods are bound and wait. Without one the scheduler would try all of them again at every new Service,
 -- and each part of this bench would be slower than the one before.
 local NODES = { nodes = { ["node-1"] = { cpu = "8000", memory = "16Ti", pods = "10000" } } }
-kubelet_words.start(cluster, NODES):stop()
-latency()
+latency(NODES)
 local operator = storms()
 longest_turn("storm_longest_turn", operator)
 local kubelet = loaded_memory(operator, NODES)

@@ -279,6 +279,46 @@ TEST(a_slow_reader_within_the_backlog_gets_every_byte)
 	stop();
 }
 
+static int drains;
+
+/* Twenty pages of 100000 marks, the next when all is sent, and the end. */
+static void write_next_page(void *arg)
+{
+	static char page[100000];
+	(void)arg;
+	memset(page, '!', sizeof page);
+	if (drains++ == 20)
+		http_stream_finish(stream);
+	else
+		CHECK_INT(http_stream_write(stream, page, sizeof page), ==, 0);
+}
+
+TEST(an_owner_that_waits_until_all_is_sent_can_say_much_more_than_the_backlog)
+{
+	static char got[1 << 20];
+	backlog = 100000;
+	start();
+	int fd = connect_to_server();
+	say(fd, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
+	CHECK_TEXT(hear(fd), "");
+	stream = http_stream_begin(kept, &(struct http_stream_options){.status = 200, .backlog_max = backlog,
+		.on_drain = write_next_page});
+	size_t marks = 0;
+	bool ended = false;
+	for (int i = 0; i < 20000 && !ended; i++) {
+		wait_ms(1);
+		ssize_t n = recv(fd, got, sizeof got, MSG_DONTWAIT);
+		for (ssize_t j = 0; j < n; j++)
+			marks += got[j] == '!';
+		ended = n >= 5 && memcmp(got + n - 5, "0\r\n\r\n", 5) == 0;
+	}
+	CHECK(ended);
+	CHECK_INT(marks, ==, 20 * 100000);
+	CHECK_INT(drains, ==, 21);
+	close(fd);
+	stop();
+}
+
 TEST(closing_the_server_completes_its_streams)
 {
 	start();
@@ -334,6 +374,7 @@ TEST_MAIN(T(headers_come_at_once_and_each_piece_when_it_is_written),
 	T(quiet_streams_outlive_the_idle_timeout),
 	T(a_reader_that_is_too_slow_is_ended_and_others_are_not),
 	T(a_slow_reader_within_the_backlog_gets_every_byte),
+	T(an_owner_that_waits_until_all_is_sent_can_say_much_more_than_the_backlog),
 	T(closing_the_server_completes_its_streams),
 	T(closing_the_server_cuts_a_stream_whose_peer_does_not_read),
 	T(no_stream_begins_for_a_server_that_has_closed))

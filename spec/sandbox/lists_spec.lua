@@ -25,10 +25,10 @@ local function watch(query)
   return answer.watch
 end
 
--- What a watch says now: "ADDED a 3, ...".
-local function heard(stream)
+-- What a watch says now, at most so many bytes (and the rest of a line): "ADDED a 3, ...".
+local function heard(stream, most)
   local list = {}
-  for at, line in ipairs(stream:next()) do
+  for at, line in ipairs(stream:next(most)) do
     assert.equal("\n", line:sub(-1))
     local event = json.decode(line)
     list[at] = ("%s %s %s"):format(event.type, event.object.metadata.name or event.object.message or "-",
@@ -161,6 +161,21 @@ describe("a watch", function()
     assert.equal("ERROR 410 Expired", table.concat({ event.type, event.object.code, event.object.reason }, " "))
     assert.truthy(event.object.message:find("^too old resource version: 3 %(%d+%)$"))
     assert.is_nil(stream:next())
+  end)
+
+  it("comes in pieces to who can take only so much, and misses nothing meanwhile", function()
+    local stream = watch "resourceVersion=0"
+    assert.equal("ADDED l1 2", heard(stream, 1))
+    assert.is_true(stream:has_more())
+    ask("PATCH", MAPS .. "/l1", '{"data":{"a":"1"}}', MERGE)
+    ask("DELETE", MAPS .. "/l5")
+    assert.equal("ADDED l2 3, ADDED l3 4", heard(stream, 600))
+    assert.equal("ADDED l4 5, ADDED l5 6", heard(stream))
+    assert.is_false(stream:has_more())
+    assert.equal("MODIFIED l1 7", heard(stream, 1))
+    assert.is_true(stream:has_more())
+    assert.equal("DELETED l5 8", heard(stream, 1))
+    assert.equal("", heard(stream, 1))
   end)
 
   it("ends at its timeout, and tells when it wants to be called", function()

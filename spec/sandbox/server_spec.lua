@@ -87,6 +87,39 @@ local function raw(sandbox, bytes, hold)
   return assert(process.run { argv = argv, timeout = 10 }).output
 end
 
+-- Watches the ConfigMap "a" and tells of each event its type and data.n (of an error the code), and of the end.
+local READER = [[
+  local cluster, pieces = assert(kube.open { kubeconfig = args[1] }), {}
+  local function tell(line)
+    local event = json.decode(line)
+    io.write(event.type, " ", event.object.code or event.object.data.n, "\n")
+  end
+  cluster:stream { path = args[2] .. "?watch=1&fieldSelector=metadata.name%3Da&resourceVersion=0", timeout = 60, on_bytes = function(text)
+    for part, is_end in text:gmatch "([^\n]*)(\n?)" do
+      pieces[#pieces + 1] = part
+      if is_end == "\n" then
+        tell(table.concat(pieces))
+        pieces = {}
+      end
+    end
+    io.flush()
+  end }
+  print "end"
+]]
+
+-- Somebody who watches "a" and does not always read: a child, with until_says(pattern) -> what he said.
+local function reader(sandbox)
+  local script = sandbox.folder .. "/reader.lua"
+  assert(fs.write(script, READER))
+  local child = process.spawn { argv = { BINARY, "repl", script, sandbox.folder .. "/kubeconfig", CONFIGMAPS } }
+  return child, function(pattern)
+    eventually("the reader says " .. pattern, 20, function() return child:output():find(pattern) end)
+    return child:output()
+  end
+end
+
+local function long(n) return configmap("a", { n = tostring(n), k = ("x"):rep(700000) }) end
+
 describe("moonphase sandbox", function()
   it("says how to point kubectl at it, ends on SIGINT with status 0 and leaves nothing behind", function()
     local child = process.spawn { argv = { BINARY, "sandbox" } }
@@ -151,6 +184,50 @@ describe("the server of a sandbox", function()
       eventually("the watch sees all", 2, function() return #seen == 3 end)
       assert.equal("added default/a,changed default/a,removed default/a", table.concat(seen, ","))
       watch:stop()
+    end)
+  end)
+
+  it("shows who begins to watch all that there is, however much it is", function()
+    with_sandbox({}, function(sandbox)
+      for i = 1, 9 do assert.equal(201, sandbox.status("POST", CONFIGMAPS, configmap("b" .. i, { k = ("x"):rep(700000) }))) end
+      local pieces = {}
+      local fine, why = sandbox.cluster:stream { path = CONFIGMAPS .. "?watch=1&timeoutSeconds=1", timeout = 20,
+        on_bytes = function(text) pieces[#pieces + 1] = text end }
+      assert.truthy(fine, why)
+      local names = {}
+      for line in table.concat(pieces):gmatch "[^\n]+" do names[#names + 1] = json.decode(line).object.metadata.name:match "^b%d$" end
+      assert.equal("b1 b2 b3 b4 b5 b6 b7 b8 b9", table.concat(names, " "))
+    end)
+  end)
+
+  it("keeps what a slow reader of a watch has not had yet, and he misses nothing", function()
+    with_sandbox({}, function(sandbox)
+      local slow, until_says = reader(sandbox)
+      sandbox.status("POST", CONFIGMAPS, configmap("a", { n = "0" }))
+      until_says "ADDED 0"
+      slow:signal "STOP"
+      local expected = { "ADDED 0\n" }
+      for i = 1, 40 do -- 28 MB, more than sockets hold
+        assert.equal(200, sandbox.status("PUT", CONFIGMAPS .. "/a", long(i)))
+        expected[#expected + 1] = ("MODIFIED %d\n"):format(i)
+      end
+      slow:signal "CONT"
+      assert.equal(table.concat(expected), until_says "MODIFIED 40\n")
+      slow:signal "KILL"
+    end)
+  end)
+
+  it("tells a reader who is so slow that his place is forgotten that it is gone, and ends his watch", function()
+    with_sandbox({}, function(sandbox)
+      local slow, until_says = reader(sandbox)
+      sandbox.status("POST", CONFIGMAPS, configmap("a", { n = "0" }))
+      until_says "ADDED 0"
+      slow:signal "STOP"
+      for i = 1, 25 do assert.equal(200, sandbox.status("PUT", CONFIGMAPS .. "/a", long(i))) end
+      for i = 26, 1300 do sandbox.status("PUT", CONFIGMAPS .. "/a", configmap("a", { n = tostring(i) })) end
+      slow:signal "CONT"
+      local said = until_says "end\n"
+      assert.matches("^ADDED 0\nMODIFIED 1\nMODIFIED 2\n.*MODIFIED %d+\nERROR 410\nend\n$", said)
     end)
   end)
 

@@ -1,6 +1,9 @@
 -- A watch: what changed since a version, as one JSON line for each change.
 --
--- The stream is pulled: whoever owns the connection calls next() when the world changed or `due` has come, and gets lines.
+-- The stream is pulled: whoever owns the connection calls next() when the world changed or `due` has come, and gets lines. Who can
+-- send only so much at once says so, and calls again when that is sent, while has_more(): a slow reader misses nothing as long as
+-- the history goes back to where it is.
+--
 -- Without a version (or with "0") the present objects come first as ADDED. A version whose events are forgotten gets one
 -- ERROR line with a 410 Status, and the end. With a selector, an object that begins to match is ADDED and one that ceases
 -- is DELETED, shown as it last matched (k8s.io/apiserver's cacher). Bookmarks come each minute, and two seconds before the
@@ -80,12 +83,11 @@ local function line_of(self, event)
   return line(self, "DELETED", event.type == "DELETED" and record or at_version(event.previous, event.version))
 end
 
-local function first_lines(self)
-  local lines = {}
-  for _, record in ipairs(self.w:each(self.id, self.filter.namespace)) do
-    if list.passes(self.filter, record.object) then lines[#lines + 1] = line(self, "ADDED", record) end
-  end
-  return lines
+-- The present objects, as if they were made now.
+local function present(self)
+  local events = {}
+  for index, record in ipairs(self.w:each(self.id, self.filter.namespace)) do events[index] = { type = "ADDED", record = record } end
+  return events
 end
 
 local function error_line(failure)
@@ -100,23 +102,43 @@ local function bookmark_line(self)
   return ('{"type":"BOOKMARK","object":%s}\n'):format(json.encode(object))
 end
 
-local function changes(self)
-  local events = self.w:events_since(self.id, self.version)
-  if not events then
-    self.closed = true
-    local oldest = self.w:floor(self.id) + 1
-    return { error_line(errors.gone(("too old resource version: %d (%d)"):format(self.version, oldest))) }
-  end
-  local lines = {}
-  for at = 1, #events do
+-- What there is to tell: self.events, from self.at on. -> false: some of it is forgotten
+local function look(self)
+  local w = self.w
+  self.events, self.at = self.fresh and present(self) or w:events_since(self.id, self.version), 1
+  if not self.events then return false end
+  self.fresh, self.version = false, math.max(self.version, w.version)
+  return true
+end
+
+local function forgotten(self)
+  self.closed = true
+  local oldest = self.w:floor(self.id) + 1
+  return { error_line(errors.gone(("too old resource version: %d (%d)"):format(self.version, oldest))) }
+end
+
+-- Lines of the events that are left, until they are `most` bytes or more.
+local function tell(self, most)
+  local lines, bytes, events, at = {}, 0, self.events, self.at
+  while at <= #events and bytes < most do
     local text = line_of(self, events[at])
-    if text then lines[#lines + 1] = text end
+    if text then
+      lines[#lines + 1] = text
+      bytes = bytes + #text
+    end
+    at = at + 1
   end
+  self.at = at
+  if at > #events then self.events = nil end
   return lines
 end
 
--- Lines since the last call (perhaps none); nil when the watch is over. Does not wait.
-function M:next()
+-- Whether next() has lines although nothing has changed.
+function M:has_more() return self.events ~= nil end
+
+-- Lines since the last call (perhaps none); nil when the watch is over. most: so many bytes, and the rest of the last line, are enough
+-- (nil: all there is). Does not wait.
+function M:next(most)
   if self.closed then return nil end
   local w = self.w
   local now = w:now()
@@ -124,10 +146,9 @@ function M:next()
     self.closed = true
     return nil
   end
-  local lines = self.fresh and first_lines(self) or changes(self)
-  self.fresh = false
-  self.version = math.max(self.version, w.version)
-  if self.bookmark and now >= self.bookmark and not self.closed then
+  if not self.events and not look(self) then return forgotten(self) end
+  local lines = tell(self, most or math.huge)
+  if self.bookmark and now >= self.bookmark and not self.events then
     lines[#lines + 1] = bookmark_line(self)
     plan(self, now)
     set_due(self)
