@@ -30,6 +30,7 @@ local function tidy(node)
 end
 
 local function difference(a, b)
+  if a == b then return nil end
   local b_member = is_member(b)
   if next(a) == nil then return not b_member and a or nil end
   local new

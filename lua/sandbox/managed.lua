@@ -273,9 +273,11 @@ local function applied(base, config, list, request)
   bring_up_to_date(list, base, atom)
   local last = place and list[place].fieldsV1
   place = place or #list + 1
-  local set = fields.of(config, atom)
-  list[place] = entries.new(request.manager, "Apply", request.api_version, former[place] and former[place].time, set)
+  local set = shared(unmanaged(fields.of(config, atom)))
+  local entry = entries.new(request.manager, "Apply", request.api_version, former[place] and former[place].time, set)
+  list[place] = entry
   local merged = merge.merge(base, config, atom)
+  if not former[1] then return merged, next(set) ~= nil and { entries.with(entry, set, request.time) } or {} end -- nobody said a thing before
   if last then merged = prune(merged, last, owned_by_all(list), atom) end
   local changed, removed = compare.compare(base, merged, atom)
   local found = conflicts_of(list, changed, place)
@@ -283,13 +285,9 @@ local function applied(base, config, list, request)
   if left[1] and not request.force then return nil, refused(left) end
   place = take(list, changed, removed, place)
   local is_same = next(changed) == nil and next(removed) == nil
-  local own = unmanaged(set)
-  local entry = list[place]
-  local owned = { table.unpack(list) }
-  owned[place] = entries.with(entry, own, entry.time)
-  if not is_same or not same_owners(owned, former) then owned[place] = entries.with(entry, own, request.time) end
-  if next(own) == nil then table.remove(owned, place) end
-  return is_same and base or merged, owned
+  if not is_same or not same_owners(list, former) then list[place] = entries.with(entry, set, request.time) end
+  if next(set) == nil then table.remove(list, place) end
+  return is_same and base or merged, list
 end
 
 -- The live object is not what can be merged: a list has a key twice.

@@ -311,8 +311,8 @@ api:apply { apiVersion = "primehub.io/v1alpha1", kind = "PhGroup", metadata = { 
 api:apply { apiVersion = "primehub.io/v1alpha1", kind = "InstanceType", metadata = { name = "bench", namespace = "default" },
   spec = { ["limits.cpu"] = 0.5, ["limits.memory"] = "1G" } }
 idle_memory()
--- From here on there is a node, for a while without a kubelet: pods are bound and wait. Without one the scheduler would try all of them again at every new Service,
--- and each part of this bench would be slower than the one before.
+-- From here on there is a node, for a while without a kubelet: pods are bound and wait. Without a node the scheduler would try all of
+-- them again at every new Service, and each part of this bench would be slower than the one before.
 local NODES = { nodes = { ["node-1"] = { cpu = "8000", memory = "16Ti", pods = "10000" } } }
 latency(NODES)
 local operator = storms()

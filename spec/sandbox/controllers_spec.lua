@@ -635,6 +635,41 @@ describe("a deployment", function()
   end)
 end)
 
+describe("the Endpoints of a Service", function()
+  local HEADLESS = "service.kubernetes.io/headless"
+
+  local function service(spec)
+    spec.selector = { app = "none" }
+    create("services", { apiVersion = "v1", kind = "Service", metadata = { name = "s", labels = { a = "b" } }, spec = spec })
+    c:settle()
+  end
+
+  it("are there without an address, and of a name elsewhere too, and tell when the Service has none itself", function()
+    start()
+    service { type = "ExternalName", externalName = "elsewhere.example" }
+    assert.equal("", get("endpoints", "s").metadata.labels[HEADLESS])
+    start()
+    service { clusterIP = "None", ports = json.array { { port = 80 } } }
+    assert.equal("", get("endpoints", "s").metadata.labels[HEADLESS])
+    start()
+    service { ports = json.array { { port = 80 } } }
+    assert.equal('{"a":"b"}', json.encode(get("endpoints", "s").metadata.labels))
+  end)
+
+  it("keep saying so when the Service gets an address, as long as nothing else changes", function()
+    start()
+    service { type = "ExternalName", externalName = "elsewhere.example" }
+    local before = get("endpoints", "s")
+    verbs.patch(w, w.registry:by_id "services", "default", "s", "merge",
+      { spec = { type = "ClusterIP", externalName = json.null, ports = json.array { { port = 80 } } } }, {})
+    c:settle()
+    assert.equal(before, get("endpoints", "s"))
+    verbs.patch(w, w.registry:by_id "services", "default", "s", "merge", { metadata = { labels = { a = "c" } } }, {})
+    c:settle()
+    assert.equal('{"a":"c"}', json.encode(get("endpoints", "s").metadata.labels))
+  end)
+end)
+
 describe("the garbage collector", function()
   before_each(function() start() end)
 

@@ -296,6 +296,24 @@ describe("a Service", function()
     assert.same(made.spec, same.spec)
   end)
 
+  it("says who may come in through a load balancer only if it is one, by ranges of addresses", function()
+    local ranges = "must be a list of IP ranges. For example, 10.240.0.0/24,10.250.0.0/24 "
+    local function with(type, list, annotation)
+      local made, failure = create(SERVICES, { spec = { type = type, loadBalancerSourceRanges = list and array(list), ports = array { { port = 80 } } },
+        metadata = { generateName = "s", annotations = { ["service.beta.kubernetes.io/load-balancer-source-ranges"] = annotation } } })
+      return made and {} or causes(failure)
+    end
+    assert.same({}, with("LoadBalancer", { " 10.0.0.0/8 ", "::/0" }))
+    assert.same({ "spec.LoadBalancerSourceRanges | FieldValueInvalid | Invalid value: \"[1.2.3.4 10.0.0.0/8]\": " .. ranges },
+      with("LoadBalancer", { "1.2.3.4", "10.0.0.0/8" }))
+    assert.same({ "spec.LoadBalancerSourceRanges | FieldValueForbidden | Forbidden: may only be used when `type` is 'LoadBalancer'",
+      'spec.LoadBalancerSourceRanges | FieldValueInvalid | Invalid value: "[10.0.0.0/33]": ' .. ranges }, with("ClusterIP", { "10.0.0.0/33" }))
+    local path = "metadata.annotations[service.beta.kubernetes.io/load-balancer-source-ranges]"
+    assert.same({}, with("LoadBalancer", nil, "10.0.0.0/8, 1.0.0.0/8"))
+    assert.same({ path .. ' | FieldValueInvalid | Invalid value: "y": ' .. ranges }, with("LoadBalancer", nil, "y"))
+    assert.same({ path .. " | FieldValueForbidden | Forbidden: may only be used when `type` is 'LoadBalancer'" }, with("ClusterIP", nil, ""))
+  end)
+
   it("gets node ports for its type, and loses them with it", function()
     local made = assert(create(SERVICES, { spec = { type = "NodePort",
       ports = array { { name = "a", port = 80 }, { name = "b", port = 80, protocol = "UDP" } } } }))

@@ -88,6 +88,11 @@ describe("a list", function()
     local status = ask("GET", MAPS .. "?resourceVersion=999")
     assert.equal("504 Timeout Timeout: Too large resource version: 999, current: 7",
       table.concat({ status.code, status.reason, status.message }, " "))
+    for _, query in ipairs { "resourceVersion=999&resourceVersionMatch=Exact", "resourceVersion=999&limit=1" } do
+      status = ask("GET", MAPS .. "?" .. query)
+      assert.equal("500 - etcdserver: mvcc: required revision is a future revision",
+        table.concat({ status.code, status.reason or "-", status.message }, " "))
+    end
     assert.equal('ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless '
       .. "resourceVersion is provided", ask("GET", MAPS .. "?resourceVersionMatch=Exact").message)
   end)

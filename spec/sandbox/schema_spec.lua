@@ -41,7 +41,7 @@ describe("a body of a built-in kind", function()
       builtin.definition("io.k8s.api.core.v1.ResourceRequirements"),
       json.decode '{"limits":{"cpu":0.5,"memory":"1024Mi"},"requests":{"cpu":"2000m"}}')))
     assert.equal('{"metadata":{"creationTimestamp":null},"spec":{"renewTime":"2026-01-01T10:00:00.120000Z"}}',
-      decoded("Lease", '{"spec":{"renewTime":"2026-01-01T12:00:00.12+02:00"}}', "coordination.k8s.io"))
+      decoded("Lease", '{"spec":{"renewTime":"2026-01-01T12:00:00.120000+02:00"}}', "coordination.k8s.io"))
   end)
 
   it("is refused with the way to the wrong type, in Go's names", function()
@@ -61,7 +61,7 @@ describe("a body of a built-in kind", function()
   it("is refused for what is no quantity, time or base64", function()
     assert.contains("quantities must match", decoded("ResourceQuota", '{"spec":{"hard":{"pods":"many"}}}'))
     assert.contains('cannot parse "x" as "2006"', decoded("Pod", '{"metadata":{"deletionTimestamp":"x"}}'))
-    assert.contains("illegal base64 data at input byte 0", decoded("Secret", '{"data":{"a":"%%%%"}}'))
+    assert.contains("v1.Secret.Data: decode base64: illegal base64 data at input byte 0", decoded("Secret", '{"data":{"a":"%%%%"}}'))
   end)
 
   it("may say bytes one by one", function()
@@ -115,7 +115,14 @@ end)
 describe("times", function()
   it("become UTC, with the digits of their type", function()
     assert.equal("2020-03-01T04:00:00Z", times.seconds "2020-02-29T23:00:00.9-05:00")
-    assert.equal("2019-12-31T22:00:00.123000Z", times.micro "2020-01-01T00:00:00.123+02:00")
+    assert.equal("2019-12-31T22:00:00.123000Z", times.micro "2020-01-01T00:00:00.123000+02:00")
+  end)
+  it("with microseconds have six digits of them", function()
+    for _, rest in ipairs { "Z", ".5Z", ".1234567Z", ".12345+01:00" } do
+      local text, why = times.micro("2020-01-01T00:00:00" .. rest)
+      assert.equal(nil, text)
+      assert.contains(('cannot parse "%s" as ".000000"'):format(rest), why)
+    end
   end)
   it("that no calendar has are refused", function()
     for _, text in ipairs { "2021-02-29T00:00:00Z", "2020-13-01T00:00:00Z", "2020-01-00T00:00:00Z", "2020-01-01T24:00:00Z",

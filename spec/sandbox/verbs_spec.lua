@@ -73,6 +73,9 @@ describe("create", function()
     refused(415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: "
       .. "application/json, application/yaml, application/vnd.kubernetes.protobuf", "POST", MAPS, "{}", "text/plain")
     refused(406, "NotAcceptable", "406: Not Acceptable", "POST", MAPS, '{"metadata":{"name":"b"}}', nil, "text/html")
+    refused(415, "UnsupportedMediaType", "415: Unsupported Media Type", "PATCH", MAPS .. "/a", "{}", "text/plain")
+    refused(415, "UnsupportedMediaType", "415: Unsupported Media Type", "PATCH", MAPS .. "/a", "{}", "")
+    refused(406, "NotAcceptable", "406: Not Acceptable", "PATCH", MAPS .. "/a", "", "text/plain")
     local invalid = refused(422, "Invalid", 'ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required',
       "POST", MAPS, '{"metadata":{}}')
     assert.equal("metadata.name", invalid.details.causes[1].field)

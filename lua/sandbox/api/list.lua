@@ -45,6 +45,9 @@ function M.too_large(version, current)
     { causes = json.array { { reason = "ResourceVersionTooLarge", message = "Too large resource version" } }, retryAfterSeconds = 1 })
 end
 
+-- An exact version is asked of etcd, and so are its words.
+local function future() return errors.failure(500, nil, "etcdserver: mvcc: required revision is a future revision") end
+
 local function by_place(a, b)
   if a.namespace ~= b.namespace then return a.namespace < b.namespace end
   return a.name < b.name
@@ -98,8 +101,8 @@ local function start_of(w, options)
     return version, key
   end
   local version = options.version
-  if version and version > w.version then return nil, M.too_large(version, w.version) end
   local is_exact = options.match == "Exact" or (not options.match and options.limit > 0 and version and version > 0)
+  if version and version > w.version then return nil, is_exact and future() or M.too_large(version, w.version) end
   return is_exact and version or -1
 end
 

@@ -212,10 +212,10 @@ function M.patch_type(kind, request)
   if kind.crd and (not found or found == "strategic") then
     return nil, errors.unsupported_media { "application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml" }
   end
-  -- The router takes no type at all for an octet stream, which it has a different word for.
-  if name == "" or name == "application/octet-stream" then return nil, errors.failure(406, "NotAcceptable", "406: Not Acceptable", {}) end
-  if not found then return nil, errors.failure(415, "UnsupportedMediaType", "415: Unsupported Media Type", {}) end
-  return found
+  if found then return found end
+  -- The router does not look at the type of nothing, and has no other word then.
+  if (request.body or "") == "" then return nil, errors.failure(406, "NotAcceptable", "406: Not Acceptable", {}) end
+  return nil, errors.failure(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
 end
 
 local function not_a_map(value)

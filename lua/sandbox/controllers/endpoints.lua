@@ -115,6 +115,9 @@ local function without_versions(subsets)
   return list
 end
 
+local HEADLESS = "service.kubernetes.io/headless" -- alone, this label brings nothing up to date
+local NO_ADDRESS = { None = true, [""] = true } -- "": an ExternalName's
+
 local TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
 
 -- One look at the Service "namespace/name".
@@ -127,14 +130,14 @@ return function(c, key)
     return true
   end
   local service = record.object
-  if not service.spec.selector or not next(service.spec.selector) or service.spec.type == "ExternalName" then return true end
+  if not service.spec.selector or not next(service.spec.selector) then return true end
   local subsets, pods = subsets_of(c, service)
   local labels = service.metadata.labels
-  if service.spec.clusterIP == "None" then labels = with(labels, { ["service.kubernetes.io/headless"] = "" }) end
   if known and json.equal(without_versions(known.object.subsets), without_versions(subsets))
-    and json.equal(known.object.metadata.labels or NONE, labels or NONE) then
+    and json.equal(with(known.object.metadata.labels, { [HEADLESS] = common.ABSENT }), labels or NONE) then
     return true
   end
+  if NO_ADDRESS[service.spec.clusterIP or ""] then labels = with(labels, { [HEADLESS] = "" }) end
   local annotations = with(known and known.object.metadata.annotations,
     { [TRIGGER] = trigger(service, known, subsets, pods) or common.ABSENT })
   if not next(annotations) then annotations = nil end

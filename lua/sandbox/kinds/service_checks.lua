@@ -2,12 +2,14 @@
 
 local checks = require "sandbox.kinds.checks"
 local containers = require "sandbox.kinds.containers"
+local formats = require "sandbox.schema.formats"
 
 local M = {}
 
 local AFFINITIES = { "ClientIP", "None", ClientIP = true, None = true }
 local TYPES = { "ClusterIP", "ExternalName", "LoadBalancer", "NodePort", ClusterIP = true, ExternalName = true, LoadBalancer = true,
   NodePort = true }
+local SOURCES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 local POLICIES = { Local = true, Cluster = true }
 local IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 M.IP = IP
@@ -134,6 +136,23 @@ local function check_doubles(errs, spec)
   end
 end
 
+-- Who may come in through a load balancer: a list in the spec, or a text in an annotation of old.
+local function check_sources(errs, object)
+  local ranges, annotation = object.spec.loadBalancerSourceRanges or {}, (object.metadata.annotations or {})[SOURCES]
+  if not ranges[1] and not annotation then return end
+  local path, shown = "spec.LoadBalancerSourceRanges", "[" .. table.concat(ranges, " ") .. "]"
+  if not ranges[1] then
+    path, shown, ranges = ("metadata.annotations[%s]"):format(SOURCES), annotation, {}
+    for range in annotation:gmatch "[^,]+" do ranges[#ranges + 1] = range end
+  end
+  if object.spec.type ~= "LoadBalancer" then checks.forbidden(errs, path, "may only be used when `type` is 'LoadBalancer'") end
+  for _, range in ipairs(ranges) do
+    if not formats.cidr(range:match "^%s*(.-)%s*$") then
+      return checks.invalid(errs, path, shown, "must be a list of IP ranges. For example, 10.240.0.0/24,10.250.0.0/24 ")
+    end
+  end
+end
+
 local function check_traffic(errs, spec)
   local policy, check_port_number = spec.externalTrafficPolicy or "", spec.healthCheckNodePort or 0
   if policy ~= "" and not POLICIES[policy] then
@@ -176,6 +195,7 @@ function M.check(errs, object)
     end
   end
   check_doubles(errs, spec)
+  check_sources(errs, object)
   check_traffic(errs, spec)
 end
 

@@ -73,7 +73,7 @@ local by_format = {
     local text = value:gsub("[\r\n]", "")
     if #text % 4 ~= 0 or not text:find("^[%w+/]*=?=?$") then
       local at = text:find("[^%w+/]") or #text + 1
-      fail("base64Codec: illegal base64 data at input byte " .. at - 1)
+      fail("decode base64: illegal base64 data at input byte " .. at - 1)
     end
     return text
   end,

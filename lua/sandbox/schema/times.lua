@@ -1,4 +1,5 @@
--- Times as Go reads and writes them: RFC 3339 in, seconds (metav1.Time) or microseconds (metav1.MicroTime) in UTC out.
+-- Times as Go reads and writes them: RFC 3339 in, seconds (metav1.Time) or microseconds (metav1.MicroTime) in UTC out. Of a second
+-- metav1.Time takes any digits, and metav1.MicroTime six, no more and no less.
 
 local time = require "policy.time"
 
@@ -51,11 +52,16 @@ function M.seconds(text)
   return written(y, mo, d, h, mi, s, offset) .. "Z"
 end
 
--- The same with six digits of a second.
+local MICRO = "2006-01-02T15:04:05.000000Z07:00"
+
+-- The same with six digits of a second, which must be there.
 function M.micro(text)
   local y, mo, d, h, mi, s, fraction, offset = parse(text)
-  if not y then return refuse(text, "2006-01-02T15:04:05.000000Z07:00") end
-  return written(y, mo, d, h, mi, s, offset) .. "." .. (fraction .. "000000"):sub(1, 6) .. "Z"
+  if not y then return refuse(text, MICRO) end
+  if #fraction ~= 6 then
+    return nil, ('parsing time "%s" as "%s": cannot parse "%s" as ".000000"'):format(text, MICRO, text:sub(20))
+  end
+  return written(y, mo, d, h, mi, s, offset) .. "." .. fraction .. "Z"
 end
 
 return M
