@@ -2,14 +2,15 @@
 --
 -- Whenever the controller worked on an object, both decide it on what is seen then, in a task of the shadow's own; what
 -- they decide differently is counted, logged when it changes, and told by `moonphase explain --shadow`. The shadow
--- writes nothing. Its folder may be edited too: what loads replaces it and decides everything anew, what does not load is
--- logged and the one before goes on. Values of children are never logged, only where they differ.
+-- writes nothing. Its folder may be edited too, and the settings of both: what loads replaces it and decides everything anew, what does
+-- not load is logged and the one before goes on. Values of children are never logged, only where they differ.
 
 local beside = require "beside"
 local contract = require "contract"
 local guard = require "guard"
 local masked = require "masked"
 local policies = require "policies"
+local sorted = require "sorted"
 local watches = require "watches"
 
 local M = {}
@@ -19,12 +20,12 @@ local PATHS_MOST = 12      -- of one object, in a log line
 local VALUE_MOST = 200     -- bytes of a value of the status, in a log line
 local SYNC_SECONDS = 30
 local INPUT_SECONDS = 2
-local WHATS = { "status", "children", "prune", "replace", "error" }
+local WHATS = { "status", "children", "prune", "replace", "nudge", "events", "requeue_after", "error" }
 
 -- options: {controller, dir, settings_path}. load() and start() follow.
 function M.new(options)
   local self = setmetatable({ world = options.controller, dir = options.dir, settings_path = options.settings_path,
-    waiting = {}, bell = loop.event(), told = {}, differing = 0,
+    waiting = {}, bell = loop.event(), told = {}, differing = 0, watching = {},
     total = metrics.counter("moonphase_shadow_differences_total", "Objects that the shadow policies decided differently, by what differed", { "what" }),
     objects = metrics.gauge("moonphase_shadow_objects_differing", "Objects on which live and shadow policies differ now", {}) }, M)
   for _, what in ipairs(WHATS) do self.total:add(0, what) end
@@ -35,24 +36,40 @@ end
 
 local function is_map(value) return type(value) == "table" and not json.is_array(value) end
 
--- A list whose entries each have a name or a type of their own, by that: conditions, containers, env.
+-- A list whose entries each have a name or a type of their own, by that: conditions, containers, env. And these in their order.
 local function as_map(list, key)
-  local map = {}
-  for _, entry in ipairs(list) do
+  local map, order = {}, {}
+  for i, entry in ipairs(list) do
     local name = type(entry) == "table" and entry[key]
     if type(name) ~= "string" or map[name] then return nil end
-    map[name] = entry
+    map[name], order[i] = entry, name
   end
-  return map
+  return map, order
 end
 
--- Where two plain values differ: {{path=, live=, shadow=}...}; other lists are compared whole.
-local function differences(live, shadow, path, found)
-  if type(live) == "table" and type(shadow) == "table" and json.is_array(live) and json.is_array(shadow) then
-    for _, key in ipairs { "type", "name" } do
-      local a, b = as_map(live, key), as_map(shadow, key)
-      if a and b then return differences(a, b, path, found) end
+local differences
+
+-- Of two lists of named entries, and the order of those that are the same otherwise; nil if they are no such lists. Types come in any order.
+local function list_differences(live, shadow, path, found)
+  for _, key in ipairs { "type", "name" } do
+    local a, order_a = as_map(live, key)
+    local b, order_b = as_map(shadow, key)
+    if a and b then
+      local before = #found
+      differences(a, b, path, found)
+      if key == "name" and #found == before and not json.equal(order_a, order_b) then
+        found[#found + 1] = { path = path, live = order_a, shadow = order_b }
+      end
+      return found
     end
+  end
+end
+
+-- Where two plain values differ: {{path=, live=, shadow=}...}; lists of entries without names are compared whole.
+function differences(live, shadow, path, found)
+  if type(live) == "table" and type(shadow) == "table" and json.is_array(live) and json.is_array(shadow)
+    and list_differences(live, shadow, path, found) then
+    return found
   end
   if not (is_map(live) and is_map(shadow)) then
     if (live == nil) ~= (shadow == nil) or live ~= nil and not json.equal(live, shadow) then
@@ -60,14 +77,11 @@ local function differences(live, shadow, path, found)
     end
     return found
   end
-  local names = {}
-  for name in pairs(live) do names[name] = true end
-  for name in pairs(shadow) do names[name] = true end
-  local sorted = {}
-  for name in pairs(names) do sorted[#sorted + 1] = name end
-  table.sort(sorted, function(a, b) return tostring(a) < tostring(b) end)
-  for _, name in ipairs(sorted) do
-    differences(live[name], shadow[name], path == "" and tostring(name) or path .. "." .. tostring(name), found)
+  local both = {}
+  for name in pairs(live) do both[name] = true end
+  for name in pairs(shadow) do both[name] = true end
+  for _, name in ipairs(sorted(both)) do
+    differences(live[name], shadow[name], path == "" and name or path .. "." .. name, found)
   end
   return found
 end
@@ -91,6 +105,9 @@ local function compare(live, shadow)
   add("children", by_name(masked.children(live.children)), by_name(masked.children(shadow.children)))
   add("prune", by_name(live.prune), by_name(shadow.prune))
   add("replace", by_name(live.replace), by_name(shadow.replace))
+  add("nudge", by_name(live.nudge), by_name(shadow.nudge))
+  add("events", live.events or json.array {}, shadow.events or json.array {})
+  add("requeue_after", live.requeue_after, shadow.requeue_after)
   return found
 end
 
@@ -99,6 +116,7 @@ local function look(self, key)
   local view, live_view = self.view, beside.new(self.world, self.world)
   local seen, seen_live = view:seen(key), live_view:seen(key)
   if not seen or not seen_live then return nil end
+  seen.now = seen_live.now -- a second that began in between is no difference of theirs
   local live, live_failure = live_view:decide(seen_live)
   loop.sleep(0)
   if self.view ~= view then return look(self, key) end -- another shadow meanwhile
@@ -227,22 +245,29 @@ function M:load()
   return true
 end
 
--- Decide beside the controller from now on (it has to be ready), and again when the folder is edited.
+-- Read folder and settings again; a load under way is dropped for it.
+function M:request()
+  if self.stopped then return end
+  if self.loading then self.loading:cancel() end
+  self.loading = loop.spawn(function() self:load() end)
+end
+
+-- Decide beside the controller from now on (it has to be ready), and again when the folder or the settings are edited.
 function M:start()
   self.world.shadow = self
-  local loading
-  local function again()
-    if loading then loading:cancel() end
-    loading = loop.spawn(function() self:load() end)
+  for _, path in pairs { self.dir, self.settings_path } do
+    local watch, why = loop.watch_path(path, function() self:request() end)
+    self.watching[#self.watching + 1] = watch
+    if why then log.warn("edits of the shadow are not seen by themselves: send SIGHUP after one", { why = why }) end
   end
-  self.watch = loop.watch_path(self.dir, again)
-  again()
-  self.task = loop.spawn(work, self)
+  self:request()
+  loop.spawn(work, self)
 end
 
 function M:stop()
   self.stopped, self.world.shadow = true, nil
-  if self.watch then self.watch:close() end
+  for _, watch in ipairs(self.watching) do watch:close() end
+  if self.loading then self.loading:cancel() end
 end
 
 -- ---------------------------------------------------------------- for people

@@ -237,6 +237,7 @@ local function listen_to_signals(state)
   loop.on_signal("TERM", finish)
   loop.on_signal("INT", finish)
   loop.on_signal("HUP", function()
+    if state.shadow then state.shadow:request() end
     if state.reload then return state.reload:request "SIGHUP" end
     log.info("SIGHUP: policies and settings are read when the operator runs", {})
   end)

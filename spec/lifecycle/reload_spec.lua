@@ -295,4 +295,29 @@ describe("run --shadow", function()
       assert.is_nil(world:child("Deployment", "m").spec.template.metadata.labels.tier)
     end)
   end)
+
+  it("tells of another order of the environment, and when they would look again", function()
+    harness.with({ operator = false }, function(world)
+      local shadow = folder_of(world, "shadow")
+      edit(shadow, "children/model.lua", "  return env\n", "  env[1], env[2] = env[2], env[1]\n  return env\n")
+      edit(shadow, "phdeployment.lua", "requeue_after = verdict.requeue_after", "requeue_after = 3600")
+      world:start_operator { words = { "--shadow", shadow } }
+      world:deploy "m"
+      world:phase("m", "Deployed")
+      explains(world, "children.Deployment/deploy-m.spec.template.spec.containers.model.env\n")
+      explains(world, "requeue_after\n    live   nothing\n    shadow 3600")
+    end)
+  end)
+
+  it("takes up edits of the settings as the live policies do", function()
+    harness.with({ operator = false }, function(world)
+      world:start_operator { words = { "--shadow", folder_of(world, "shadow") } }
+      world:deploy "m"
+      world:phase("m", "Deployed")
+      explains(world, "decides the same")
+      world:use_settings { probes = { initialDelaySeconds = 0, periodSeconds = 2 } }
+      logged(world, "policies reloaded")
+      explains(world, "decides the same")
+    end)
+  end)
 end)
