@@ -7,20 +7,16 @@
 
 local beside = require "beside"
 local contract = require "contract"
+local differences = require "shadow.differences"
 local guard = require "guard"
-local masked = require "masked"
 local policies = require "policies"
-local sorted = require "sorted"
 local watches = require "watches"
 
 local M = {}
 M.__index = M
 
-local PATHS_MOST = 12      -- of one object, in a log line
-local VALUE_MOST = 200     -- bytes of a value of the status, in a log line
 local SYNC_SECONDS = 30
 local INPUT_SECONDS = 2
-local WHATS = { "status", "children", "prune", "replace", "nudge", "events", "requeue_after", "error" }
 
 -- options: {controller, dir, settings_path}. load() and start() follow.
 function M.new(options)
@@ -28,88 +24,11 @@ function M.new(options)
     waiting = {}, bell = loop.event(), told = {}, differing = 0, watching = {},
     total = metrics.counter("moonphase_shadow_differences_total", "Objects that the shadow policies decided differently, by what differed", { "what" }),
     objects = metrics.gauge("moonphase_shadow_objects_differing", "Objects on which live and shadow policies differ now", {}) }, M)
-  for _, what in ipairs(WHATS) do self.total:add(0, what) end
+  for _, what in ipairs(differences.WHATS) do self.total:add(0, what) end
   return self
 end
 
--- ---------------------------------------------------------------- two decisions
-
-local function is_map(value) return type(value) == "table" and not json.is_array(value) end
-
--- A list whose entries each have a name or a type of their own, by that: conditions, containers, env. And these in their order.
-local function as_map(list, key)
-  local map, order = {}, {}
-  for i, entry in ipairs(list) do
-    local name = type(entry) == "table" and entry[key]
-    if type(name) ~= "string" or map[name] then return nil end
-    map[name], order[i] = entry, name
-  end
-  return map, order
-end
-
-local differences
-
--- Of two lists of named entries, and the order of those that are the same otherwise; nil if they are no such lists. Types come in any order.
-local function list_differences(live, shadow, path, found)
-  for _, key in ipairs { "type", "name" } do
-    local a, order_a = as_map(live, key)
-    local b, order_b = as_map(shadow, key)
-    if a and b then
-      local before = #found
-      differences(a, b, path, found)
-      if key == "name" and #found == before and not json.equal(order_a, order_b) then
-        found[#found + 1] = { path = path, live = order_a, shadow = order_b }
-      end
-      return found
-    end
-  end
-end
-
--- Where two plain values differ: {{path=, live=, shadow=}...}; lists of entries without names are compared whole.
-function differences(live, shadow, path, found)
-  if type(live) == "table" and type(shadow) == "table" and json.is_array(live) and json.is_array(shadow)
-    and list_differences(live, shadow, path, found) then
-    return found
-  end
-  if not (is_map(live) and is_map(shadow)) then
-    if (live == nil) ~= (shadow == nil) or live ~= nil and not json.equal(live, shadow) then
-      found[#found + 1] = { path = path, live = live, shadow = shadow }
-    end
-    return found
-  end
-  local both = {}
-  for name in pairs(live) do both[name] = true end
-  for name in pairs(shadow) do both[name] = true end
-  for _, name in ipairs(sorted(both)) do
-    differences(live[name], shadow[name], path == "" and name or path .. "." .. name, found)
-  end
-  return found
-end
-
-local function by_name(list)
-  local map = {}
-  for _, item in ipairs(list or {}) do map[item.kind .. "/" .. (item.name or item.metadata.name)] = item end
-  return map
-end
-
--- What two decisions say differently: {{what=, path=, live=, shadow=}...}, Secrets masked.
-local function compare(live, shadow)
-  local found = {}
-  local function add(what, a, b)
-    for _, difference in ipairs(differences(a, b, "", {})) do
-      difference.what = what
-      found[#found + 1] = difference
-    end
-  end
-  add("status", live.status, shadow.status)
-  add("children", by_name(masked.children(live.children)), by_name(masked.children(shadow.children)))
-  add("prune", by_name(live.prune), by_name(shadow.prune))
-  add("replace", by_name(live.replace), by_name(shadow.replace))
-  add("nudge", by_name(live.nudge), by_name(shadow.nudge))
-  add("events", live.events or json.array {}, shadow.events or json.array {})
-  add("requeue_after", live.requeue_after, shadow.requeue_after)
-  return found
-end
+-- ---------------------------------------------------------------- one object
 
 -- (waits) Both decisions on what is seen now, each in a turn of its own: the differences; nil if the object is gone.
 local function look(self, key)
@@ -121,35 +40,13 @@ local function look(self, key)
   loop.sleep(0)
   if self.view ~= view then return look(self, key) end -- another shadow meanwhile
   local decision, failure = view:decide(seen)
-  if decision and live then return compare(live, decision) end
+  if decision and live then return differences.compare(live, decision) end
   if not decision and not live then return {} end
   return { { what = "error", path = "", live = live_failure and guard.sentence(live_failure), shadow = failure and guard.sentence(failure) } }
 end
 
--- ---------------------------------------------------------------- telling
-
-local function brief(value)
-  local text = value == nil and "nothing" or type(value) == "table" and json.encode(value) or tostring(value)
-  return #text > VALUE_MOST and text:sub(1, VALUE_MOST):gsub("[\128-\255]*$", "") .. "..." or text
-end
-
--- "status.phase: Deployed, shadow Failed; children.Deployment/deploy-m.spec.replicas"
-local function sentence(found)
-  local parts = {}
-  for i, difference in ipairs(found) do
-    if i > PATHS_MOST then
-      parts[i] = ("and %d more"):format(#found - PATHS_MOST)
-      break
-    end
-    local place = difference.what .. (difference.path ~= "" and "." .. difference.path or "")
-    local shows = difference.what == "status" or difference.what == "error"
-    parts[i] = shows and ("%s: live %s, shadow %s"):format(place, brief(difference.live), brief(difference.shadow)) or place
-  end
-  return table.concat(parts, "; ")
-end
-
 local function tell(self, key, found)
-  local text = found and #found > 0 and sentence(found) or nil
+  local text = found and #found > 0 and differences.sentence(found) or nil
   local before = self.told[key]
   if text == before then return end
   self.told[key] = text
