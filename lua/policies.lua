@@ -156,11 +156,21 @@ local function of_files(files)
   return settings
 end
 
+local read_once = {}
+
+-- The administrator's settings. What is no file (`--settings <(...)`) can be read one time only, and says the same from then on.
+local function settings_text(path)
+  if read_once[path] then return read_once[path] end
+  local text, trouble = fs.read(path)
+  if text and fs.kind(path) ~= "file" then read_once[path] = text end
+  return text, trouble
+end
+
 -- settings.yaml of the folder with the administrator's file over it. nil, text, and where it is known {file, line, source, text}.
 function M.settings(files, path)
   local settings, why, place = of_files(files)
   if not settings or not path then return settings, why, place end
-  local text, trouble = fs.read(path)
+  local text, trouble = settings_text(path)
   if not text then return nil, "--settings " .. path .. " cannot be read: " .. trouble end
   local over, not_read, at = one_document(text, path)
   if not over then return nil, not_read, at end
@@ -186,7 +196,7 @@ end
 function M.setting_failure(files, path, sentence)
   local keys = {}
   for key in (sentence:match("^[%w.]+") or ""):gmatch("[^.]+") do keys[#keys + 1] = key end
-  local over = path and fs.read(path)
+  local over = path and settings_text(path)
   local in_over = over and value_at(one_document(over, path), keys) ~= nil
   local text, file = in_over and over or files["settings.yaml"] or "", in_over and path or "settings.yaml"
   local _, _, failure = at_line(text, file, require("outline").new(text):line(keys) or 1, sentence)

@@ -105,7 +105,7 @@ static int l_kind(lua_State *L)
 	if (stat(luaL_checkstring(L, 1), &st) != 0)
 		lua_pushnil(L);
 	else
-		lua_pushstring(L, S_ISDIR(st.st_mode) ? "directory" : "file");
+		lua_pushstring(L, S_ISDIR(st.st_mode) ? "directory" : S_ISREG(st.st_mode) ? "file" : "other");
 	return 1;
 }
 

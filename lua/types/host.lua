@@ -178,7 +178,7 @@ function fs.append(path, text) end
 function fs.tail(path, most) end
 ---Sorted names. nil, text.
 function fs.list(path) end
----"file", "directory" (links followed) or nil
+---"file", "directory" (links followed), "other" (a pipe, a device) or nil
 function fs.kind(path) end
 ---true (also when it is there already) | nil, text
 function fs.make_folder(path) end

@@ -47,6 +47,23 @@ describe("moonphase run --sandbox", function()
     end)
   end)
 
+  it("keeps settings that came through a pipe, which can be read one time only", function()
+    local child = process.spawn { argv = { "bash", "-c", 'exec "$0" run --sandbox --namespace hub --settings <(echo "appLabel: mine")', BINARY } }
+    local function says(text)
+      api_words.eventually("it says: " .. text, 10, function()
+        local _, said = child:output()
+        return said:find(text, 1, true), said
+      end)
+    end
+    says "caches are complete"
+    child:signal "HUP"
+    says "policies and settings are as they were"
+    child:signal "TERM"
+    child:wait(28)
+    local _, said = child:output()
+    assert.falsy(said:find "policies reloaded", said)
+  end)
+
   it("refuses a kubeconfig beside it", function()
     local result = assert(process.run { argv = { BINARY, "run", "--sandbox", "--kubeconfig", "x" }, timeout = 10 })
     assert.equal(2, result.status)
