@@ -284,6 +284,10 @@ local function load(o)
     local found, trouble = policies.files(o.shadow)
     if not found then options.fail(1, "--shadow: " .. trouble) end
   end
+  if o.record then
+    local writable, trouble = fs.append(o.record, "")
+    if not writable then options.fail(1, "--record: " .. trouble) end
+  end
   return { generation = generation, settings = settings, files = files }
 end
 

@@ -87,6 +87,16 @@ it("wrong usage of plan is status 1: 2 says that something would change", functi
   end
 end)
 
+it("files that cannot be used end it at once, before it serves anything", function()
+  for option, sentence in pairs { policies = "cannot list /nonexistent/x", settings = "--settings /nonexistent/x cannot be read", shadow = "--shadow: ",
+    record = "--record: cannot", ["env-file"] = "--env-file: cannot open /nonexistent/x" } do
+    local result = run("run", "--sandbox", "--" .. option, "/nonexistent/x")
+    assert.equal(1, result.status, result.errors)
+    assert.contains(sentence, result.errors)
+    assert.falsy(result.errors:find "served", result.errors)
+  end
+end)
+
 it("--help is one screen with an example, status 0", function()
   for _, command in ipairs { "run", "render", "explain", "test", "repl", "plan", "apply" } do
     local result = run(command, "--help")
