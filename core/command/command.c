@@ -24,6 +24,7 @@ const struct command commands[] = {
 	{"plan", "what a policy folder would change", "command.plan", NULL, false},
 	{"apply", "do what a saved plan says, and no more", "command.apply", NULL, false},
 	{"render", "the children of a PhDeployment as YAML", "command.render", NULL, false},
+	{"rbac", "what it has to be allowed, as RBAC manifests", "command.rbac", NULL, false},
 	{"explain", "why an object is in its phase", "command.explain", NULL, false},
 	{"policies", "show or copy the built-in policies", "command.policies", NULL, false},
 	{"repl", "look around, or run a script", "command.repl", NULL, true},

@@ -2,15 +2,11 @@
 -- authenticated client may create one). A policy that watches a kind for which nobody wrote a Role is refused before it is
 -- live, with the rule that is missing.
 
+local rights = require "rights"
+
 local M = {}
 
 local PATH = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-local VERBS = {
-  child = { "get", "list", "watch", "create", "patch", "delete" },
-  watch = { "list", "watch" },
-  input = { "list", "watch" },
-  object = { "list", "watch" },
-}
 
 -- (waits) Whether `verb` on this kind is allowed; nil if the server would not say.
 local function allowed(cluster, kind, namespace, verb)
@@ -27,7 +23,7 @@ end
 
 local function missing_verbs(cluster, kind, role, namespace)
   local missing = {}
-  for _, verb in ipairs(VERBS[role]) do
+  for _, verb in ipairs(rights.VERBS[role]) do
     if allowed(cluster, kind, namespace, verb) == false then missing[#missing + 1] = verb end
   end
   return missing
@@ -40,8 +36,8 @@ function M.trouble(cluster, new)
     for _, namespace in ipairs(part.namespaces or { false }) do
       local missing = kind.optional and {} or missing_verbs(cluster, kind, part.role, namespace or nil)
       if #missing > 0 then
-        return ("moonphase may not %s %s (%s) %s: add that to its Role, or leave the kind out"):format(table.concat(missing, ", "),
-          kind.resource, kind.api_version, namespace and "in namespace " .. namespace or "in all namespaces")
+        return ("moonphase may not %s %s (%s) %s: add that to its Role (moonphase rbac prints all of it), or leave the kind out"):format(
+          table.concat(missing, ", "), kind.resource, kind.api_version, namespace and "in namespace " .. namespace or "in all namespaces")
       end
     end
   end

@@ -10,6 +10,10 @@ local KINDS = {
   ConfigMap = { "/api/v1", "configmaps" }, Event = { "/api/v1", "events" }, ResourceQuota = { "/api/v1", "resourcequotas" },
   Deployment = { "/apis/apps/v1", "deployments" }, ReplicaSet = { "/apis/apps/v1", "replicasets" },
   Ingress = { "/apis/networking.k8s.io/v1", "ingresses" },
+  ServiceAccount = { "/api/v1", "serviceaccounts" }, Role = { "/apis/rbac.authorization.k8s.io/v1", "roles" },
+  RoleBinding = { "/apis/rbac.authorization.k8s.io/v1", "rolebindings" },
+  ClusterRole = { "/apis/rbac.authorization.k8s.io/v1", "clusterroles", cluster = true },
+  ClusterRoleBinding = { "/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", cluster = true },
   PhDeployment = { "/apis/primehub.io/v1alpha1", "phdeployments" }, PhGroup = { "/apis/primehub.io/v1alpha1", "phgroups" },
   InstanceType = { "/apis/primehub.io/v1alpha1", "instancetypes" },
 }

@@ -60,6 +60,8 @@ describe("wrong usage ends with status 2 and one sentence", function()
     ["explain"] = "explain needs the NAME",
     ["explain m --shadow"] = "--shadow is of a running operator: --control-socket PATH",
     ["explain m -n a --namespace b"] = "-n and --namespace say two things",
+    ["rbac"] = "rbac needs --service-account NAMESPACE/NAME",
+    ["rbac --service-account hub/m --all-namespaces --namespace a"] = "exclude each other",
     ["apply"] = "apply needs the FILE of a saved plan",
     ["apply a b"] = "apply needs the FILE of a saved plan",
     ["frobnicate"] = "there is no command",
@@ -98,7 +100,7 @@ it("files that cannot be used end it at once, before it serves anything", functi
 end)
 
 it("--help is one screen with an example, status 0", function()
-  for _, command in ipairs { "run", "render", "explain", "test", "repl", "plan", "apply" } do
+  for _, command in ipairs { "run", "render", "rbac", "explain", "test", "repl", "plan", "apply" } do
     local result = run(command, "--help")
     assert.equal(0, result.status, command)
     assert.contains("example:", result.output)
