@@ -42,6 +42,17 @@ before_each(function()
   done("POST", "/api/v1/namespaces", '{"metadata":{"name":"hub"}}')
 end)
 
+describe("a quota", function()
+  it("counts what is refused for its name, and is asked before that", function()
+    done("POST", NS .. "/resourcequotas", '{"metadata":{"name":"q"},"spec":{"hard":{"configmaps":"2"}}}')
+    done("PATCH", NS .. "/resourcequotas/q/status", '{"status":{"hard":{"configmaps":"2"},"used":{"configmaps":"0"}}}', MERGE)
+    done("POST", MAPS, '{"metadata":{"name":"a"}}')
+    refused(409, "AlreadyExists", 'configmaps "a" already exists', "POST", MAPS, '{"metadata":{"name":"a"}}')
+    refused(403, "Forbidden", 'configmaps "a" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2',
+      "POST", MAPS, '{"metadata":{"name":"a"}}')
+  end)
+end)
+
 describe("create", function()
   it("gives an object its uid, time, version and managed fields", function()
     local object = done("POST", MAPS, '{"metadata":{"name":"a"},"data":{"k":"v"}}')
@@ -231,7 +242,10 @@ describe("delete", function()
     done("POST", MAPS, '{"metadata":{"name":"a"}}')
     assert.same({ "foregroundDeletion" }, done("DELETE", MAPS .. "/a", '{"propagationPolicy":"Foreground"}').metadata.finalizers)
     assert.same({ "orphan" }, done("DELETE", MAPS .. "/a", '{"propagationPolicy":"Orphan"}').metadata.finalizers)
+    local from = w.version
     assert.equal("Success", done("DELETE", MAPS .. "/a", '{"propagationPolicy":"Background"}').status)
+    local events = w:events_since("configmaps", from)
+    assert.equal("1 DELETED orphan", ("%d %s %s"):format(#events, events[1].type, events[1].record.object.metadata.finalizers[1]))
   end)
 
   it("checks preconditions and options", function()

@@ -19,6 +19,11 @@ end
 
 local function store(w, kind, object, options)
   local metadata = object.metadata
+  -- Quotas are asked last of all admission, and before anybody knows whether the name is taken: then it is counted all the same.
+  if kind.namespaced and w:count("resourcequotas") > 0 then
+    local words = require("sandbox.quota").admit(w, kind.id, metadata.namespace, object, options.dry_run)
+    if words then return nil, errors.forbidden(kind, metadata.name, words) end
+  end
   local version = common.version_of(metadata) -- what is no number is passed over
   if version and version ~= 0 and not options.dry_run then
     return nil, errors.failure(500, nil, "resourceVersion should not be set on objects to be created")
@@ -29,10 +34,6 @@ local function store(w, kind, object, options)
     local failure = errors.already_exists(kind, metadata.name)
     if there.object.metadata.deletionTimestamp then failure.message = "object is being deleted: " .. failure.message end
     return nil, failure
-  end
-  if kind.namespaced and w:count("resourcequotas") > 0 then
-    local words = require("sandbox.quota").admit(w, kind.id, metadata.namespace, object, options.dry_run)
-    if words then return nil, errors.forbidden(kind, metadata.name, words) end
   end
   if options.dry_run then return common.unstored(object) end
   local record = w:put(kind.id, object)

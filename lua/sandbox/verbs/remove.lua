@@ -133,8 +133,9 @@ local function delete(w, kind, record, options)
     if not grace and not is_held and options.preconditions and options.preconditions.resourceVersion then
       return nil, common.broken_precondition(kind, record.namespace, record.name, "ResourceVersion", "", tostring(record.version))
     end
+    -- So nobody sees it without: what goes is the object as it was.
     if not grace and is_held then mark(w, metadata) end
-    record = put(w, kind, record, new, options)
+    if grace or is_held then record = put(w, kind, record, new, options) end
     if is_held or grace and metadata.deletionGracePeriodSeconds > 0 then return record, false end
   end
   if not options.dry_run then M.gone(w, kind, record) end
