@@ -17,8 +17,9 @@ local WORDS = {
 -- Settings that are quantities, with an example.
 local QUANTITIES = { { "engine.share.cpu", "300m" }, { "engine.share.memory", "250Mi" } }
 
--- Settings that are whole numbers, and the least that they may be.
+-- Settings that are whole numbers, the least that they may be, and the most.
 local NUMBERS = {
+  { "engine.share.percent", 0, 100 },
   { "grace.image", 0 }, { "grace.quota", 0 }, { "grace.capacity", 0 }, { "grace.refused", 0 }, { "grace.config", 0 },
   { "grace.mount", 0 }, { "grace.fetch", 0 }, { "grace.crash", 0 },
   { "crash.restarts", 1 }, { "crash.lines", 0 }, { "crash.bytes", 16 },
@@ -71,8 +72,9 @@ function M.settings(settings)
   end
   for _, row in ipairs(NUMBERS) do
     local value = value_of(settings, row)
-    if type(value) ~= "number" or value ~= math.floor(value) or value < row[2] then
-      return ("%s is %q: it is a whole number from %d on"):format(row[1], tostring(value), row[2])
+    if type(value) ~= "number" or value ~= math.floor(value) or value < row[2] or value > (row[3] or value) then
+      local range = row[3] and ("from %d to %d"):format(row[2], row[3]) or ("from %d on"):format(row[2])
+      return ("%s is %q: it is a whole number %s"):format(row[1], tostring(value), range)
     end
   end
   local graphql = settings.source.graphql

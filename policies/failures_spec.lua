@@ -27,6 +27,11 @@ describe("the settings", function()
       "Progressing", function(w) w.settings.rollout.strategy = "fast" end)
     fails_as("SettingsInvalid", 'A setting of the operator is wrong: grace.quota is "-1": it is a whole number from 0 on', "Progressing",
       function(w) w.settings.grace.quota = -1 end)
+    for _, percent in ipairs { 101, -5, 12.5 } do
+      fails_as("SettingsInvalid",
+        ('A setting of the operator is wrong: engine.share.percent is "%s": it is a whole number from 0 to 100'):format(percent), "Progressing",
+        function(w) w.settings.engine.share.percent = percent end)
+    end
     fails_as("SettingsInvalid",
       'A setting of the operator is wrong: crash.restarts is "nil": it is a whole number from 1 on', "Progressing",
       function(w) w.settings.crash.restarts = nil end)

@@ -252,6 +252,20 @@ describe("a private endpoint", function()
     assert.equal("", pruned(world.decide(w)))
   end)
 
+  it("is locked also where a setting names no route, and loses the one that is there where none is wanted", function()
+    local w = world.deployed(private { { name = "a", token = APR1 } })
+    world.edit(w, function(spec) spec.endpoint.clients = json.array {} end)
+    w.settings.route = "ingress"
+    local decision = world.decide(w)
+    assert.equal("SettingsInvalid", decision.status.reason)
+    assert.equal("", pruned(decision))
+    assert.equal(1, #lines(among(decision, "Secret")))
+    assert.truthy(among(decision, "Ingress"))
+    w.settings.route, w.group = "none", { state = "missing" }
+    assert.equal("Ingress", pruned(world.decide(w)))
+    assert.equal(1, #lines(child(w, "Secret")))
+  end)
+
   it("is not ready before its Secret is there", function()
     local w = world.deployed(private())
     assert.equal("True", world.condition(world.decide(w).status, "RouteReady").status)
@@ -328,7 +342,9 @@ describe("an HTTPRoute", function()
     assert.is_nil(among(decision, "HTTPRoute"))
     assert.equal("HTTPRoute", pruned(decision))
     assert.equal("PrivateRouteUnlocked", decision.status.reason)
-    w.group = { state = "missing" }
+    w.settings.route = "httproute"
+    assert.equal("HTTPRoute", pruned(world.decide(w)))
+    w.settings.route, w.group = "HTTPRoute", { state = "missing" }
     assert.equal("HTTPRoute", pruned(world.decide(w)))
   end)
 

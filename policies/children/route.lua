@@ -35,10 +35,21 @@ function M.wanted(s)
   return children, prune
 end
 
--- While nothing may be written: of a private endpoint whose route is there already, all the same.
+-- While nothing may be written: of a private endpoint whose route is there already, all the same. A setting that names no route
+-- takes none away: then what is there keeps its lock, or goes if it can have none.
 function M.locked(s)
-  if not s.private or not ROUTES[s.settings.route] or not (s.ingress or s.http_route) then return {}, {} end
-  return M.wanted(s)
+  if not s.private or not (s.ingress or s.http_route) then return {}, {} end
+  if ROUTES[s.settings.route] or s.settings.route == "none" then return M.wanted(s) end
+  local children, prune = { secret.wanted(s) }, {}
+  for _, kind in ipairs { "Ingress", "HTTPRoute" } do
+    local route = ROUTES[kind]
+    if live(s, kind) and route.can_lock(s) then
+      children[#children + 1] = route.wanted(s)
+    elseif live(s, kind) then
+      prune[#prune + 1] = { kind = kind, name = s.child_name }
+    end
+  end
+  return children, prune
 end
 
 -- For a row of failures.lua: a private endpoint that the chosen route cannot lock.
