@@ -142,7 +142,8 @@ function M:count_write(kind, key)
   end
 end
 
--- What is remembered of a key from one reconcile to the next, beside its problems: {uid, conflicts, told_at, not_kept, untold}.
+-- What is remembered of a key from one reconcile to the next, beside its problems: {uid, conflicts, told_at, not_kept, untold,
+-- current: the generation whose pod template its child had last}.
 function M:notes(key)
   local notes = self.remembered[key]
   if not notes then

@@ -2,8 +2,9 @@
 -- restarts them, so they move a few at a time.
 --
 -- A child bears a mark of what was wanted when it was last written: "POLICY.TEMPLATE", two digests. A changed template is
--- the user's if the object's spec changed, and a mended drift if the mark is still that of what is wanted. Else the policy
--- (or the settings, or moonphase itself: another POLICY) or an input (the same POLICY) changed it: then
+-- the user's if the object's spec changed since its child was last as wanted (after a start: since the status told of it; an edit that
+-- was blocked or refused when it came is still the user's when it is tried again), and a mended drift if the mark is still that of
+-- what is wanted. Else the policy (or the settings, or moonphase itself: another POLICY) or an input (the same POLICY) changed it: then
 -- `settings.rollout.budget` objects move at once, each waited for until it is Deployed, and the others keep the template
 -- that they have until their turn. The first one that turns Failed (one that was Failed before proves nothing) stops the
 -- rollout: it gets its old template back and the rest stay where they are.
@@ -63,13 +64,21 @@ local function as_it_was(child, was)
   return copy
 end
 
-local function is_users_change(status, handle)
-  return (math.tointeger(status.observedGeneration) or 0) < handle.generation
+local function is_users_change(self, key, handle, status)
+  return (self.world:notes(key).current or math.tointeger(status.observedGeneration) or 0) < handle.generation
 end
 
 local function passes(self, key, child, mark)
   self.held[key], self.pinned[key] = nil, nil
   return child, mark
+end
+
+-- The child that is there is as wanted, but for what needs no restart.
+local function settles(self, key, handle, child, mark)
+  local moving = self.moving[key]
+  if moving then moving.arrived = true end
+  self.world:notes(key).current = handle.generation
+  return passes(self, key, child, mark)
 end
 
 -- ---------------------------------------------------------------- marks, and who changed what
@@ -150,18 +159,12 @@ function M:hold(key, handle, child, informer)
   local cause = mark and cause_of(mark, wanted)
   local live = mark and (cause or self.pinned[key]) and informer:read(child_key)
   local moving, pinned = self.moving[key], self.pinned[key]
-  if not live then
-    if moving then moving.arrived = true end
-    return passes(self, key, child, wanted)
-  end
+  if not live then return settles(self, key, handle, child, wanted) end
   local object = world.objects:read(key)
   local status = object and type(object.status) == "table" and object.status or {}
-  if live.spec.replicas == 0 or is_users_change(status, handle) then return passes(self, key, child, wanted) end
+  if live.spec.replicas == 0 or is_users_change(self, key, handle, status) then return passes(self, key, child, wanted) end
   if pinned and (pinned.cause == "policy" or pinned.failed == wanted) then return as_it_was(child, pinned.was), pinned.digest end
-  if not M.would_restart(child, live, mark) then
-    if moving then moving.arrived = true end
-    return passes(self, key, child, wanted)
-  end
+  if not M.would_restart(child, live, mark) then return settles(self, key, handle, child, wanted) end
   if moving then
     moving.wanted = wanted
     return child, wanted

@@ -215,6 +215,7 @@ function M.of_operator(operator, lags)
     local known = (notes.conflicts or 0) > 0 and 1 or 0
     if notes.told_at then known = known + 2 end
     if notes.untold and #notes.untold > 0 then known = known + 4 end
+    known = known + 8 * (notes.current or 0)
     if known > 0 then sum = sum + mix(word(key) + known * 5) end
     for _, revision in ipairs(it.objects:of(key):revisions(key)) do sum = sum + mix(word(key) + revision.generation * 1001) end
   end

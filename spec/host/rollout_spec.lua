@@ -13,8 +13,12 @@ local informer = {
 
 local function setup(budget)
   children, objects, woken, indexes = {}, {}, {}, {}
+  local notes = setmetatable({}, { __index = function(all, key)
+    all[key] = {}
+    return all[key]
+  end })
   world = { digest = "new", settings = { rollout = { budget = budget } }, add = function(_, key) woken[#woken + 1] = key end,
-    objects = { read = function(_, key) return objects[key] end } }
+    notes = function(_, key) return notes[key] end, objects = { read = function(_, key) return objects[key] end } }
   pace = rollout.new(world)
 end
 
@@ -200,6 +204,20 @@ describe("an edit of an instance type", function()
       if not ok then error(failure, 0) end
     end)
   end
+
+  spec("takes no place of a user's edit that was blocked or refused when it came, also after a swap", function()
+    objects["hub/a"].status.observedGeneration = 2 -- told, and nothing written
+    pace = rollout.new(world, pace)
+    edit "a:3"
+    assert.equal("a:3", (hold("a", 2, false)))
+    assert.equal("a:3", (hold("a", 2)))
+    assert.falsy(pace:is_held "hub/a")
+    assert.equal("a:3", (hold "b"), "the one place is free")
+    assert.equal("a:2", (hold "c"))
+    hold("a", 2)
+    edit "a:4"
+    assert.equal("a:3", (hold("a", 2)), "what comes after it was written is an edit of the instance type")
+  end)
 
   spec("moves as many as the budget says, under the same policy", function()
     edit "a:3"
