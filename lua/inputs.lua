@@ -33,6 +33,13 @@ function M.is_asked(declaration, settings)
   return declaration.http ~= nil and (declaration.kind == nil or M.has_server(declaration.http, settings))
 end
 
+-- Where an input is looked for: in the namespace that its setting names, or in `catalogue` if that says nothing; nil: in those that
+-- are served.
+function M.namespace(declaration, settings, catalogue)
+  local namespace = declaration.namespace and (settings[declaration.namespace] or catalogue)
+  return namespace == "" and catalogue or namespace
+end
+
 -- What makes a source: declarations that agree in this share one. A text.
 function M.source_words(declared, settings)
   local question = {}

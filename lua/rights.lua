@@ -28,6 +28,9 @@ local WEBHOOKS = { api_version = "admissionregistration.k8s.io/v1", resource = "
 
 M.CLUSTER = "" -- the scope of a rule for all namespaces
 
+-- The API group of "apps/v1"; "" is the core's.
+function M.group(api_version) return api_version:match("^(.-)/") or "" end
+
 -- ---------------------------------------------------------------- collecting
 
 local Rules = {}
@@ -35,7 +38,7 @@ Rules.__index = Rules
 
 -- `verbs` on kind.resource (and `part` of it: "status") in this scope, on the object `name` alone if there is one.
 function Rules:allow(scope, kind, verbs, part, name)
-  local words = table.concat({ kind.api_version:match("^(.-)/") or "", kind.resource .. (part and "/" .. part or ""), name or "" }, " ")
+  local words = table.concat({ M.group(kind.api_version), kind.resource .. (part and "/" .. part or ""), name or "" }, " ")
   self[scope] = self[scope] or {}
   self[scope][words] = self[scope][words] or {}
   for _, verb in ipairs(verbs) do self[scope][words][verb] = true end
@@ -83,12 +86,11 @@ local function allow_objects(rules, scope, declaration)
   rules:allow(scope, EVENTS, { "get", "create", "patch" })
 end
 
-local function allow_inputs(rules, declaration, o)
-  for _, input in pairs(declaration.inputs) do
+local function allow_inputs(rules, scopes, o)
+  for _, input in pairs(o.declaration.inputs) do
     if not inputs.is_asked(input, o.settings) then
-      local namespace = input.namespace and o.settings[input.namespace]
-      local scopes = not input.namespace and o.scopes or { namespace and namespace ~= "" and namespace or o.own_namespace }
-      for _, scope in ipairs(scopes) do rules:allow(scope, input, M.VERBS.input) end
+      local namespace = inputs.namespace(input, o.settings, o.own_namespace)
+      for _, scope in ipairs(namespace and { namespace } or scopes) do rules:allow(scope, input, M.VERBS.input) end
     else
       local secret = inputs.server(input.http, o.settings).tokenSecret
       if type(secret) == "table" and (secret.name or "") ~= "" then rules:allow(o.own_namespace, SECRETS, { "get" }, nil, secret.name) end
@@ -98,19 +100,18 @@ end
 
 local function allow_webhook(rules, o)
   local registration, start, groups = require "webhook.registration", require "webhook.start", require "webhook.groups"
-  local catalogue = o.settings.catalogNamespace
   rules:allow_own(M.CLUSTER, WEBHOOKS, registration.name_in(o.own_namespace), { "get", "list", "watch", "update", "patch", "delete" })
   rules:allow_own(o.own_namespace, SECRETS, start.SECRET, { "get", "list", "watch", "patch" })
-  rules:allow((catalogue or "") ~= "" and catalogue or o.own_namespace, groups.KIND, { "patch" }, "status")
+  rules:allow(inputs.namespace({ namespace = "catalogNamespace" }, o.settings, o.own_namespace), groups.KIND, { "patch" }, "status")
 end
 
 -- options: {declaration (contract.declaration's), settings, namespaces (served; nil: all), own_namespace (the pod's), lease = {namespace, name}
 -- or nil, webhook = bool}. {scope = {rules, as a Role has them}}; the scope is a namespace, or M.CLUSTER.
 function M.of(options)
   local rules, found = setmetatable({}, Rules), {}
-  options.scopes = options.namespaces or { M.CLUSTER }
-  for _, scope in ipairs(options.scopes) do allow_objects(rules, scope, options.declaration) end
-  allow_inputs(rules, options.declaration, options)
+  local scopes = options.namespaces or { M.CLUSTER }
+  for _, scope in ipairs(scopes) do allow_objects(rules, scope, options.declaration) end
+  allow_inputs(rules, scopes, options)
   rules:allow(options.own_namespace, EVENTS, { "get", "create", "patch" }) -- what became of a reload is told on our own pod
   rules:allow(options.own_namespace, PODS, { "get" })
   local lease = options.lease

@@ -75,11 +75,6 @@ local function informer_of(self, previous, role, name, kind, namespaces, options
   end)
 end
 
-local function namespace_of(world, kind, settings)
-  local namespace = kind.namespace and (settings[kind.namespace] or world.catalog_namespace)
-  return namespace == "" and world.catalog_namespace or namespace
-end
-
 -- Inputs that ask the same of the same server share a source. One that asks of no server is never known.
 local function source_of(self, previous, declared, settings)
   if not inputs.has_server(declared, settings) then return nil end
@@ -100,7 +95,7 @@ local function watched_input(self, previous, name, kind, settings)
   for field, value in pairs(kind) do -- who is asked in its place does not make it another watch
     if field ~= "http" then words[field] = value end
   end
-  local namespace = namespace_of(world, kind, settings)
+  local namespace = inputs.namespace(kind, settings, world.catalog_namespace)
   return informer_of(self, previous, "input", name, words, namespace and { namespace } or world.namespaces, {
     indexes = { identity = kind.match, limit = ahead.input(kind) },
     on_change = function(_, _, before, after, first) world:input_changed(name, before, after, first) end,

@@ -4,6 +4,7 @@ local contract = require "contract"
 local options = require "options"
 local policies = require "policies"
 local rights = require "rights"
+local serving = require "serving"
 local sorted = require "sorted"
 
 local SPEC = {
@@ -22,12 +23,6 @@ local SPEC = {
 }
 
 local GROUP = "rbac.authorization.k8s.io"
-
-local function lease_of(o, own)
-  if not o.leader_elect then return nil end
-  local namespace, name = (o.lease or ""):match("^(.-)/(.+)$")
-  return { namespace = namespace or own, name = name or o.lease or "moonphase" }
-end
 
 -- A Role and its binding in a namespace; in all of them, what is cluster-wide has a name of its own for each installation.
 local function manifests_of(scope, rules, namespace, name)
@@ -49,15 +44,16 @@ end
 return options.main(function(words)
   local o = options.parse(words, SPEC)
   if o.o and o.o ~= "yaml" and o.o ~= "json" then options.fail(2, "-o must be yaml or json, not '" .. o.o .. "'") end
-  if o.all_namespaces and #o.namespace > 0 then options.fail(2, "--all-namespaces and --namespace exclude each other") end
+  serving.check(o, options.fail)
   local own, name = (o.service_account or ""):match("^([a-z0-9-]+)/([a-z0-9.-]+)$")
   if not own then options.fail(2, "rbac needs --service-account NAMESPACE/NAME: who runs moonphase") end
   local generation, settings = policies.load(o.policies, o.settings)
   if not generation then options.fail(1, settings) end
   local declaration, why = contract.declaration(generation, "phdeployment")
   if not declaration then options.fail(1, why) end
-  local found = rights.of { declaration = declaration, settings = settings, own_namespace = own, lease = lease_of(o, own), webhook = o.webhook,
-    namespaces = not o.all_namespaces and (#o.namespace > 0 and o.namespace or { own }) or nil }
+  local lease_namespace, lease = serving.lease(o, own)
+  local found = rights.of { declaration = declaration, settings = settings, own_namespace = own, webhook = o.webhook,
+    namespaces = serving.namespaces(o, own), lease = o.leader_elect and { namespace = lease_namespace, name = lease } or nil }
   print_one({ apiVersion = "v1", kind = "ServiceAccount", metadata = { name = name, namespace = own } }, o.o)
   for _, scope in ipairs(sorted(found)) do
     local role, binding = manifests_of(scope, found[scope], own, name)

@@ -7,6 +7,7 @@ local leader = require "leader"
 local options = require "options"
 local policies = require "policies"
 local reload = require "reload"
+local serving = require "serving"
 local webhook = require "webhook.command"
 
 local SPEC = {
@@ -209,18 +210,9 @@ local function one_of(o, name, ...)
 end
 
 local function check_usage(o)
-  if o.all_namespaces and #o.namespace > 0 then
-    options.fail(2, "--all-namespaces and --namespace exclude each other")
-  end
+  serving.check(o, options.fail)
   if o.sandbox and (o.kubeconfig or o.context) then
     options.fail(2, "--sandbox brings a cluster of its own: leave --kubeconfig and --context out")
-  end
-  for _, name in ipairs(o.namespace) do
-    if #name > 63 or not name:match("^[a-z0-9][a-z0-9-]*$") then options.fail(2, "--namespace: '" .. name .. "' is no name of a namespace") end
-  end
-  if o.lease and not o.leader_elect then options.fail(2, "--lease goes with --leader-elect") end
-  if o.lease and not o.lease:match("^[a-z0-9][a-z0-9.-]*$") and not o.lease:match("^[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9.-]*$") then
-    options.fail(2, "--lease: '" .. o.lease .. "' is no NAME or NAMESPACE/NAME of a Lease")
   end
   if o.leader_elect and o.dry_run then options.fail(2, "--dry-run writes nothing, not even a Lease: leave --leader-elect out") end
   webhook.check(o, options.fail)
@@ -271,8 +263,8 @@ end
 
 local function elected(o, cluster)
   if not o.leader_elect then return leader.alone() end
-  local namespace, name = (o.lease or "moonphase"):match("^(.-)/(.+)$")
-  return leader.new { cluster = cluster, namespace = namespace or cluster.namespace, name = name or o.lease or "moonphase",
+  local namespace, name = serving.lease(o, cluster.namespace)
+  return leader.new { cluster = cluster, namespace = namespace, name = name,
     address = webhook.own_address(o) }
 end
 
@@ -316,7 +308,7 @@ return options.main(function(words)
   state.controller = controller.new {
     cluster = recorded or state.cluster, generation = state.generation, module = "phdeployment", declaration = declaration,
     settings = state.settings,
-    namespaces = not o.all_namespaces and (#o.namespace > 0 and o.namespace or { state.cluster.namespace }) or nil,
+    namespaces = serving.namespaces(o, state.cluster.namespace),
     catalog_namespace = state.cluster.namespace, dry_run = o.dry_run, resync_seconds = tonumber(o.resync_seconds),
     leader = state.leader,
   }

@@ -10,10 +10,9 @@ local PATH = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 -- (waits) Whether `verb` on this kind is allowed; nil if the server would not say.
 local function allowed(cluster, kind, namespace, verb)
-  local group = kind.api_version:match("^(.-)/") or ""
   local answer = cluster:request { method = "POST", path = PATH, regardless = true, body = { -- a standby asks too
     apiVersion = "authorization.k8s.io/v1", kind = "SelfSubjectAccessReview",
-    spec = { resourceAttributes = { group = group, resource = kind.resource, verb = verb, namespace = namespace } } } }
+    spec = { resourceAttributes = { group = rights.group(kind.api_version), resource = kind.resource, verb = verb, namespace = namespace } } } }
   if not answer or answer.status < 200 or answer.status > 299 then return nil end
   local review = json.decode(answer.body)
   local status = type(review) == "table" and review.status

@@ -62,6 +62,8 @@ describe("wrong usage ends with status 2 and one sentence", function()
     ["explain m -n a --namespace b"] = "-n and --namespace say two things",
     ["rbac"] = "rbac needs --service-account NAMESPACE/NAME",
     ["rbac --service-account hub/m --all-namespaces --namespace a"] = "exclude each other",
+    ["rbac --service-account hub/m --lease x"] = "--lease goes with --leader-elect",
+    ["rbac --service-account hub/m --namespace A"] = "is no name of a namespace",
     ["apply"] = "apply needs the FILE of a saved plan",
     ["apply a b"] = "apply needs the FILE of a saved plan",
     ["frobnicate"] = "there is no command",
