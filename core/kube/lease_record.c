@@ -15,11 +15,28 @@
 
 #define NUMBER_MAX INT32_MAX /* both numbers are int32 in the API */
 #define VERSION_MAX_BYTES 128 /* an unsigned 64-bit number today */
+#define HOLDER_MAX_BYTES 1024 /* four times what we write; the API has no bound, and it is kept, logged and told to Lua */
 
 static int64_t number_of(const char *body, size_t len, const char *name)
 {
 	int64_t number = json_find_integer(body, len, 0, "spec", name, NULL);
 	return number >= 0 && number <= NUMBER_MAX ? number : 0;
+}
+
+/* Whoever holds it: a longer text is cut between two characters, and is nobody's identity that we know. */
+static char *holder_of(const char *body, size_t len)
+{
+	char *holder = json_find_string(body, len, "spec", "holderIdentity", NULL);
+	if (holder == NULL)
+		return xstrdup("");
+	size_t end = strlen(holder);
+	if (end <= HOLDER_MAX_BYTES)
+		return holder;
+	for (end = HOLDER_MAX_BYTES; end > 0 && ((unsigned char)holder[end] & 0xc0) == 0x80;)
+		end--;
+	char *kept = xmemdup0(holder, end);
+	free(holder);
+	return kept;
 }
 
 int lease_record_read(const char *body, size_t len, struct lease_record *r, struct err *e)
@@ -35,9 +52,7 @@ int lease_record_read(const char *body, size_t len, struct lease_record *r, stru
 		return err_set(e, ERR_INVALID, "the Lease in the answer has no usable resourceVersion");
 	}
 	r->version = version;
-	r->holder = json_find_string(body, len, "spec", "holderIdentity", NULL);
-	if (r->holder == NULL)
-		r->holder = xstrdup("");
+	r->holder = holder_of(body, len);
 	r->acquired = json_find_string(body, len, "spec", "acquireTime", NULL);
 	r->renewed = json_find_string(body, len, "spec", "renewTime", NULL);
 	r->duration_s = number_of(body, len, "leaseDurationSeconds");

@@ -14,7 +14,7 @@
 
 struct lease_record {    /* all zero: there is none */
 	char *version;       /* resourceVersion */
-	char *holder;        /* "": nobody */
+	char *holder;        /* "": nobody; at most 1,024 bytes of it */
 	char *acquired, *renewed; /* as they stand; only compared. NULL: not there */
 	int64_t duration_s;  /* 0: not there, or no number that makes sense */
 	int64_t transitions;

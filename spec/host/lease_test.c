@@ -593,6 +593,24 @@ TEST(a_duration_that_makes_no_sense_counts_as_ours)
 	finish();
 }
 
+TEST(a_holder_of_100_KB_is_followed_and_not_kept_whole)
+{
+	char patch[100 * 1024] = "{\"spec\":{\"holderIdentity\":\"a";
+	size_t len = strlen(patch); /* then letters of two bytes: 1,024 is in the middle of one */
+	for (; len + 8 < sizeof patch; len += 2)
+		memcpy(patch + len, "\xc3\xa9", 2);
+	memcpy(patch + len, "\"}}", 4);
+	set_lease(HELD_BY("c", "1999-01-01T00:00:00.000000Z"));
+	patch_lease(patch);
+	start(&p[0]);
+	live(14999);
+	CHECK_INT(p[0].started, ==, 0);
+	CHECK_INT(strlen(lease_holder(p[0].lease)), ==, 1023);
+	live(1);
+	CHECK(leads(&p[0]));
+	finish();
+}
+
 TEST(who_is_beaten_to_an_expired_lease_waits_again)
 {
 	set_lease(HELD_BY("c", "1999-01-01T00:00:00.000000Z"));
@@ -1203,6 +1221,7 @@ TEST_MAIN(
 	T(a_label_on_the_lease_is_no_renewal),
 	T(the_duration_in_the_record_is_what_its_holder_has),
 	T(a_duration_that_makes_no_sense_counts_as_ours),
+	T(a_holder_of_100_KB_is_followed_and_not_kept_whole),
 	T(who_is_beaten_to_an_expired_lease_waits_again),
 	T(our_own_record_of_before_is_renewed_at_once),
 	T(who_is_told_to_look_takes_a_released_lease_at_once),
