@@ -114,7 +114,7 @@ local function mark(w, metadata)
 end
 
 local function put(w, kind, record, new, options)
-  if json.equal(new, record.object) then return record end
+  if json.equal(new, record.object) and not record.unclean then return record end -- update.lua: what an apply left behind
   if options.dry_run then return common.unstored(new) end
   return w:put(kind.id, new)
 end
