@@ -79,8 +79,9 @@ function M.files(dir, lean)
   return of_folder(dir)
 end
 
--- What one call of a policy may use, everywhere: run, render and its specs. A decision takes about 7,000 instructions; a
--- million last about 10 ms; specs, which make worlds of their own, need more than one.
+-- What one call of a policy may use, everywhere: run, render and its specs (more with more than half a megabyte of input,
+-- script/limits.h). A decision takes about 7,000 instructions; a million last about 10 ms; specs, which make worlds of their own, need
+-- more than one.
 M.LIMITS = { instructions = 2000000 }
 
 local SCALARS = { string = "text (quote it)", number = "a number", boolean = "true or false" }

@@ -142,9 +142,8 @@ void limits_close(struct limits *l)
 
 void limits_begin(struct limits *l, uint64_t instructions_max, uint64_t wall_ms_max)
 {
-	l->instructions_max = instructions_max != 0 ? instructions_max : 10000000;
 	l->wall_ms_max = wall_ms_max != 0 ? wall_ms_max : 1000;
-	l->given = l->left = (int64_t)(l->instructions_max & INT64_MAX);
+	l->given = l->left = (int64_t)((instructions_max != 0 ? instructions_max : 10000000) & INT64_MAX);
 	l->deadline_ns = now_ns() + l->wall_ms_max * 1000000u;
 	l->killed = SCRIPT_OK;
 	l->file[0] = '\0';
@@ -172,6 +171,11 @@ void limits_add_input(struct limits *l, size_t len)
 	l->input += len;
 	if (l->input > l->memory_max / LIMITS_INPUT_FACTOR)
 		l->cap = l->input * LIMITS_INPUT_FACTOR;
+	int64_t more = (int64_t)(l->input * LIMITS_INPUT_STEPS) - l->given;
+	if (more > 0) {
+		l->given += more;
+		l->left += more;
+	}
 }
 
 void limits_charge(lua_State *L, uint64_t steps)

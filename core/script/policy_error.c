@@ -204,7 +204,7 @@ static void fill_limit(const struct policy *p, struct policy_error *e)
 	e->line = l->line;
 	if (e->outcome == SCRIPT_BUDGET)
 		snprintf(e->text, sizeof e->text, "stopped after %llu instructions: it loops, or does too much for one call",
-			(unsigned long long)l->instructions_max);
+			(unsigned long long)l->given);
 	else if (e->outcome == SCRIPT_CLOCK)
 		snprintf(e->text, sizeof e->text, "stopped after %llu ms of wall clock: the machine may be busy; this says "
 			"nothing about the policy", (unsigned long long)l->wall_ms_max);

@@ -251,6 +251,32 @@ TEST(a_larger_input_raises_the_cap_for_its_call)
 	CHECK_INT(policy_stats(p).memory, <, 1 << 20);
 }
 
+/* 3,000 turns of the loop are more than this state's budget; each is work on a part of the input. */
+TEST(a_larger_input_raises_the_instructions_for_its_call)
+{
+	static char json[400000];
+	size_t n = 0;
+	json[n++] = '[';
+	for (int i = 0; i < 3000; i++)
+		n += (size_t)snprintf(json + n, 130, "%s\"%0100d\"", i > 0 ? "," : "", i);
+	json[n++] = ']';
+	instructions = 100000;
+	struct policy *p = must_load("return {decide = function(seen) local n = 0 for i = 1, #seen do for k = 1, 50 do n = n + #seen[i] end end "
+		"return n end}");
+	enum script_outcome outcome = call(p, json);
+	if (outcome != SCRIPT_OK)
+		FAIL("%s", error.text);
+	CHECK_INT(lua_tointeger(host, -1), ==, 3000 * 50 * 100);
+	policy_free(p);
+	p = must_load("return {decide = function(seen) while true do end end}");
+	CHECK_INT(call(p, json), ==, SCRIPT_BUDGET);
+	CHECK_TEXT(error.text, "stopped after 1236004 instructions: it loops, or does too much for one call");
+	CHECK_INT(call(p, "[]"), ==, SCRIPT_BUDGET);
+	CHECK_TEXT(error.text, "stopped after 100000 instructions: it loops, or does too much for one call");
+	policy_free(p);
+	instructions = 0;
+}
+
 TEST(a_policy_cannot_reach_the_machine)
 {
 	static const char *const absent[] = {"load", "loadstring", "loadfile", "dofile", "package", "io", "os", "debug", "coroutine",
@@ -728,6 +754,7 @@ TEST_MAIN(T(plain_data_goes_in_and_comes_out),
 	T_TIMED(comparing_huge_texts_is_stopped_soon),
 	T_TIMED(memory_is_capped),
 	T_TIMED(a_larger_input_raises_the_cap_for_its_call),
+	T(a_larger_input_raises_the_instructions_for_its_call),
 	T(a_policy_cannot_reach_the_machine),
 	T(globals_and_libraries_cannot_be_written),
 	T(no_address_is_shown),
