@@ -57,15 +57,26 @@ local function start_watch(context, options, filter)
   return { status = 200, content_type = "application/json", watch = stream }
 end
 
-local function list_or_watch(context)
-  local is_watch = context.route.watch or parameters.boolean(context.query.watch)
-  local options, failure = parameters.list(context.query, is_watch, context.kind.id == "events")
-  if not options then return reply.failure(failure) end
-  local query, name = context.query, context.route.name
-  if name then query = setmetatable({ fieldSelector = "metadata.name=" .. name }, { __index = query }) end
+-- What a list, a watch or the delete of a collection chooses: options, filter | nil, failure. The version is what the storage reads, so
+-- it is looked at last. (Of Events a server keeps no cache, and other words.)
+local function choice(context, query, is_watch)
+  local options, failure = parameters.list(query, is_watch)
+  if not options then return nil, failure end
   local filter
   filter, failure = list.filter(context.kind, context.route.namespace, query)
-  if not filter then return reply.failure(failure) end
+  if not filter then return nil, failure end
+  local is_uncached = not is_watch and (options.limit > 0 or context.kind.id == "events")
+  options.version, failure = parameters.version(query.resourceVersion, is_uncached)
+  if failure then return nil, failure end
+  return options, filter
+end
+
+local function list_or_watch(context)
+  local is_watch = context.route.watch or parameters.boolean(context.query.watch)
+  local query, name = context.query, context.route.name
+  if name then query = setmetatable({ fieldSelector = "metadata.name=" .. name }, { __index = query }) end
+  local options, filter = choice(context, query, is_watch)
+  if not options then return reply.failure(filter) end
   if is_watch then return start_watch(context, options, filter) end
   local records, metadata = list.select(context.w, context.kind, filter, options)
   if not records then return reply.failure(metadata) end
@@ -153,12 +164,8 @@ end
 local function delete_collection(context)
   local options, failure = delete_options(context)
   if not options then return reply.failure(failure) end
-  local chosen
-  chosen, failure = parameters.list(context.query, false, context.kind.id == "events")
-  if not chosen then return reply.failure(failure) end
-  local filter
-  filter, failure = list.filter(context.kind, context.route.namespace, context.query)
-  if not filter then return reply.failure(failure) end
+  local chosen, filter = choice(context, context.query, false)
+  if not chosen then return reply.failure(filter) end
   local records, metadata = list.select(context.w, context.kind, filter, chosen)
   if not records then return reply.failure(metadata) end
   for _, record in ipairs(records) do

@@ -281,8 +281,11 @@ describe("what is stored and shared by the next version", function()
       { content_type = "application/apply-patch+yaml" })
     assert.equal(200, status, json.encode(applied))
     assert.is_nil(applied.spec.unknown)
+    local twice = select(2, server:ask("PATCH", PATH .. "/a?fieldManager=me&force=true", foo { n = 2, unknown = 1 },
+      { content_type = "application/apply-patch+yaml" }))
+    assert.equal(applied.metadata.generation + 1, twice.metadata.generation) -- it is compared before it is lost
     local again = select(2, server:ask("DELETE", PATH .. "/a"))
-    assert.equal(version(applied) + 1, version(again))
+    assert.equal(version(twice) + 1, version(again))
     assert.equal(version(again), version(select(2, server:ask("DELETE", PATH .. "/a"))))
   end)
 

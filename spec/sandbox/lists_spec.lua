@@ -122,6 +122,8 @@ describe("a list", function()
     assert.equal('"foo" is not a known field selector: only "metadata.name", "metadata.namespace"',
       ask("GET", MAPS .. "?fieldSelector=foo%3Dy").message)
     assert.equal("field label not supported: spec.foo", ask("GET", "/api/v1/pods?fieldSelector=spec.foo%3Dx").message)
+    assert.equal("field label not supported: metadata.namespace", -- and not that there is no such version
+      ask("GET", "/api/v1/nodes?fieldSelector=metadata.namespace%3Dx&resourceVersion=-1").message)
     assert.equal("invalid selector: 'metadata.name'; can't understand 'metadata.name'",
       ask("GET", MAPS .. "?fieldSelector=metadata.name").message)
   end)

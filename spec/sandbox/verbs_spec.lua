@@ -248,6 +248,20 @@ describe("delete", function()
     assert.equal("1 DELETED orphan", ("%d %s %s"):format(#events, events[1].type, events[1].record.object.metadata.finalizers[1]))
   end)
 
+  it("on trial shows the object without the finalizer that it would take off", function()
+    local ACCOUNTS = NS .. "/serviceaccounts" -- whose deletes show the object
+    done("POST", ACCOUNTS, '{"metadata":{"name":"a"}}')
+    done("DELETE", ACCOUNTS .. "/a", '{"propagationPolicy":"Foreground"}')
+    assert.is_nil(done("DELETE", ACCOUNTS .. "/a?dryRun=All&propagationPolicy=Background").metadata.finalizers)
+    assert.same({ "foregroundDeletion" }, done("GET", ACCOUNTS .. "/a").metadata.finalizers)
+  end)
+
+  it("looks at its query only if there is no body, and null is one", function()
+    done("POST", MAPS, '{"metadata":{"name":"a"}}')
+    done("DELETE", MAPS .. "/a?dryRun=All", "null")
+    refused(404, "NotFound", 'configmaps "a" not found', "GET", MAPS .. "/a")
+  end)
+
   it("checks preconditions and options", function()
     local object = done("POST", MAPS, '{"metadata":{"name":"a"}}')
     refused(409, "Conflict", ('Operation cannot be fulfilled on ConfigMap "a": the UID in the precondition (abc) does not match the UID in '

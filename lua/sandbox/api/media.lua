@@ -186,7 +186,7 @@ function M.delete_options(request)
   end
   local value, why = decode(body, content_type)
   if value == nil then return nil, errors.failure(500, nil, "couldn't get version/kind; json parse error: " .. why) end
-  if value == json.null then return nil end
+  if value == json.null then return {} end -- a body all the same: the query is not looked at
   if type(value) ~= "table" or json.is_array(value) then
     return nil, errors.failure(500, nil, "couldn't get version/kind; json parse error: json: cannot unmarshal " .. go_type(value)
       .. " into Go value of type " .. TYPE_META)

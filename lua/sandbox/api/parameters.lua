@@ -147,10 +147,9 @@ local function check_match(match, version_text, continue, is_watch)
   return causes[1] and errors.invalid(options_kind "ListOptions", "", causes) or nil
 end
 
--- What a list or watch asks for (is_uncached: of Events, which a server does not keep in its cache):
--- { limit, continue, version (nil: unset), match, timeout (seconds, nil: unset), bookmarks }
--- | nil, failure
-function M.list(query, is_watch, is_uncached)
+-- What a list or watch asks for, but for the version, which is read after the selectors:
+-- { limit, continue, match, timeout (seconds, nil: unset), bookmarks } | nil, failure
+function M.list(query, is_watch)
   local limit, failure = M.integer(query.limit)
   if not limit then return nil, failure end
   local timeout
@@ -158,9 +157,7 @@ function M.list(query, is_watch, is_uncached)
   if not timeout then return nil, failure end
   failure = check_match(query.resourceVersionMatch, query.resourceVersion, query.continue, is_watch)
   if failure then return nil, failure end
-  local version, trouble = M.version(query.resourceVersion, not is_watch and (limit > 0 or is_uncached))
-  if trouble then return nil, trouble end
-  return { limit = math.max(limit, 0), continue = query.continue ~= "" and query.continue or nil, version = version,
+  return { limit = math.max(limit, 0), continue = query.continue ~= "" and query.continue or nil,
     match = query.resourceVersionMatch ~= "" and query.resourceVersionMatch or nil, timeout = query.timeoutSeconds and timeout or nil,
     bookmarks = M.boolean(query.allowWatchBookmarks) }
 end

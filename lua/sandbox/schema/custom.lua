@@ -126,6 +126,7 @@ local function read(node, object)
   return new
 end
 
+local NONE = {}
 local KEPT = { apiVersion = true, kind = true, metadata = true }
 
 -- Is there a difference outside metadata (and status, if that has an endpoint of its own)?
@@ -165,10 +166,13 @@ local function strategy_of(version, node, namespaced)
     object.metadata.generation = 1
   end
 
-  function strategy.prepare_update(new, old)
+  -- What an apply brought beside the schema (`lost`, update.lua) is still there when the server compares.
+  function strategy.prepare_update(new, old, _, lost)
     if has_status then new.status = old.status end
     local generation = old.metadata.generation or 0
-    new.metadata.generation = differs(new, old, has_status) and generation + 1 or generation
+    local is_changed = differs(new, old, has_status)
+    for name in pairs(lost or NONE) do is_changed = is_changed or not KEPT[name] and not (has_status and name == "status") end
+    new.metadata.generation = is_changed and generation + 1 or generation
   end
 
   function strategy.prepare_status(new, old)

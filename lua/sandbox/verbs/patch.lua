@@ -69,15 +69,23 @@ local function check_configuration(w, kind, config)
   return errors.failure(500, nil, ("failed to merge config: expected objects of the same type, but got %s and %s"):format(name, kind.kind))
 end
 
--- Whether an object has fields, outside of metadata, that its clean form has not.
-local function loses(raw, clean, is_inner)
+-- Whether a value has fields that its clean form has not.
+local function loses(raw, clean)
   if type(raw) ~= "table" then return false end
   if type(clean) ~= "table" then return true end
   for name, value in pairs(raw) do
-    local is_ours = is_inner or name ~= "metadata"
-    if is_ours and value ~= json.null and (clean[name] == nil or loses(value, clean[name], true)) then return true end
+    if value ~= json.null and (clean[name] == nil or loses(value, clean[name])) then return true end
   end
   return false
+end
+
+-- What an apply brought and the clean object has not, by the names of its parts; nil: nothing. given: before its metadata were made fit.
+local function lost_of(given, new, clean)
+  local lost = { metadata = given ~= new or nil }
+  for name, value in pairs(new) do
+    if name ~= "metadata" and value ~= json.null and (clean[name] == nil or loses(value, clean[name])) then lost[name] = true end
+  end
+  return next(lost) and lost or nil
 end
 
 -- Of a custom object's metadata, the fields that fit their types: after an apply the server drops the others without a word.
@@ -144,7 +152,7 @@ local function applied(w, kind, namespace, name, record, config, options)
   if not kind.crd then return clean end
   keep_nulls({ properties = { spec = kind.schema.properties and kind.schema.properties.spec,
     status = kind.schema.properties and kind.schema.properties.status } }, { spec = new.spec, status = new.status }, clean)
-  return clean, nil, common.type_later(kind, new), given ~= new or loses(new, clean)
+  return clean, nil, common.type_later(kind, new), lost_of(given, new, clean)
 end
 
 function M.patch(w, kind, namespace, name, patch_type, body, options)

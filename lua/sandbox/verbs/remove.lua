@@ -133,12 +133,13 @@ local function delete(w, kind, record, options)
     if not grace and not is_held and options.preconditions and options.preconditions.resourceVersion then
       return nil, common.broken_precondition(kind, record.namespace, record.name, "ResourceVersion", "", tostring(record.version))
     end
-    -- So nobody sees it without: what goes is the object as it was.
+    -- So nobody sees it without: what goes is the object as it was. A dry run shows it.
     if not grace and is_held then mark(w, metadata) end
     if grace or is_held then record = put(w, kind, record, new, options) end
     if is_held or grace and metadata.deletionGracePeriodSeconds > 0 then return record, false end
   end
   if not options.dry_run then M.gone(w, kind, record) end
+  if options.dry_run and finalizers then return common.unstored(new), true end
   return grace and record or before, true
 end
 

@@ -35,7 +35,7 @@ local function check_version(kind, name, metadata, record)
 end
 
 -- What an update never changes, the strategy's part, and the check. `new` is ours. -> nil | failure
-local function prepare(w, kind, namespace, new, old, options)
+local function prepare(w, kind, namespace, new, old, options, lost)
   local metadata, before, strategy = new.metadata, old.metadata, kind.strategy or {}
   local failure = common.check_namespace(kind, metadata, namespace)
   if failure then return failure end
@@ -43,7 +43,7 @@ local function prepare(w, kind, namespace, new, old, options)
   metadata.generation = before.generation
   local step = options.subresource or "update"
   local change = strategy["prepare_" .. step] or strategy.prepare_update
-  if change then change(new, old, w) end
+  if change then change(new, old, w, lost) end
   metadata = new.metadata -- some strategies take the old one's
   if metadata.uid == nil or metadata.uid == "" then metadata.uid = before.uid end
   metadata.creationTimestamp = before.creationTimestamp
@@ -99,7 +99,7 @@ end
 local function attempt(w, kind, namespace, name, options, produce)
   local scope = common.scope(kind, namespace)
   local record = w:get(kind.id, scope, name)
-  local new, failure, later, is_unclean = produce(record)
+  local new, failure, later, lost = produce(record)
   if not new then return nil, failure end
   if not record then
     -- The server's registry of Services lets a status write create.
@@ -110,7 +110,7 @@ local function attempt(w, kind, namespace, name, options, produce)
     if unreadable and not DIRECT[kind.id] then return nil, unreadable end
     if not options.dry_run then new.metadata.resourceVersion = nil end
     local created, refused = create.finish(w, kind, namespace, new, options, later)
-    if created then created.unclean = is_unclean end
+    if created then created.unclean = lost end
     return created, refused, false, created ~= nil
   end
   local live = view.object(kind, record)
@@ -126,7 +126,7 @@ local function attempt(w, kind, namespace, name, options, produce)
   local is_direct = DIRECT[kind.id]
   failure = not is_direct and check_version(kind, name, new.metadata, record)
     or later and options.subresource ~= "status" and later.validate -- a status write takes the stored object's type
-    or prepare(w, kind, namespace, new, live, options) or is_direct and check_version(kind, name, new.metadata, record)
+    or prepare(w, kind, namespace, new, live, options, lost) or is_direct and check_version(kind, name, new.metadata, record)
   if failure then return nil, failure end
   review.object = new
   failure = common.admit(options, options.review and options.review(new, live) or review)
@@ -134,12 +134,12 @@ local function attempt(w, kind, namespace, name, options, produce)
   if w:get(kind.id, scope, name) ~= record then return nil, errors.modified(kind, name), true end
   local stored
   stored, failure = store(w, kind, record, new, options)
-  if stored and stored ~= record then stored.unclean = is_unclean end
+  if stored and stored ~= record then stored.unclean = lost end
   return stored, failure
 end
 
--- produce(record|nil) -> a fresh, clean object | nil, failure; third: what common.type_later has to say; fourth: whether the
--- server would keep more of it than it shows.
+-- produce(record|nil) -> a fresh, clean object | nil, failure; third: what common.type_later has to say; fourth: of which parts the
+-- server would keep more than it shows, {name = true}, or nil.
 -- -> record | nil, failure; third: true if it was created
 function M.put(w, kind, namespace, name, options, produce)
   for _ = 1, ATTEMPTS do

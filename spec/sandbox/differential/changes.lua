@@ -168,7 +168,6 @@ function M.apply(s, kind, object)
   if kind.kind == "Pod" and s:chance(60) then config = {} end
   if s:chance(15) then config = {} end
   config.stringData = nil -- see differences.lua
-  if kind.custom and config.spec then config.spec.unknown, config.spec.unknownField = nil, nil end -- see differences.lua
   config.apiVersion, config.kind = object.apiVersion, object.kind
   config.metadata = { name = object.metadata.name, namespace = object.metadata.namespace }
   if s:chance(70) then config.metadata.labels = tree.copy(object.metadata.labels) end
