@@ -22,15 +22,15 @@ local function silence(list)
   return age and math.floor(age * 10 + 0.5) / 10
 end
 
-local function watched_input(input, handle)
-  local wanted = handle.indexes[input.name]
-  local keys = wanted and input.informers:find_anywhere("identity", wanted) or {}
+local function watched_input(input, key, handle)
+  local wanted, namespace = handle.indexes[input.name], input:place(key:match "^(.-)/")
+  local keys = wanted and input.informers:find(namespace, "identity", wanted) or {}
   local found = #keys == 1 and input.informers:get(keys[1])
-  return { key = found and keys[1], resourceVersion = found and found.version, age = silence(input.informers.list),
+  return { key = found and keys[1], namespace = namespace, resourceVersion = found and found.version, age = silence(input.informers.list),
     trouble = input.informers:trouble() }
 end
 
--- Each input: {name, wanted, state, key, resourceVersion, age (seconds), trouble, message}.
+-- Each input: {name, wanted, state, key, namespace (where it is looked for), resourceVersion, age (seconds), trouble, message}.
 local function inputs_of(world, key, handle)
   local list = json.array {}
   for name, input in pairs(world.inputs) do
@@ -38,7 +38,7 @@ local function inputs_of(world, key, handle)
     local one = { name = name, wanted = handle.indexes[name], state = answer.state, age = answer.age, message = answer.message,
       reason = answer.reason }
     if input.informers then
-      for field, value in pairs(watched_input(input, handle)) do one[field] = value end
+      for field, value in pairs(watched_input(input, key, handle)) do one[field] = value end
     end
     list[#list + 1] = one
   end

@@ -58,12 +58,18 @@ function M.spec()
   }
 end
 
+local function no_children()
+  local none = {}
+  for place in pairs(controller.children) do none[place] = {} end
+  return none
+end
+
 function M.new()
   return {
     object = { apiVersion = "primehub.io/v1alpha1", kind = "PhDeployment",
       metadata = { name = M.NAME, namespace = "hub", uid = "phd-uid", generation = 1 }, spec = M.spec() },
     revisions = json.array {},
-    children = { deployments = {}, services = {}, ingresses = {}, secrets = {}, http_routes = {} },
+    children = no_children(),
     pods = json.array {}, replicasets = json.array {}, events = json.array {}, problems = json.array {},
     group = { state = "found", object = { metadata = { name = "phusers" },
       spec = { id = "group-id", name = "phusers", enabledDeployment = true } } },
@@ -80,11 +86,17 @@ function M.decide(w)
   return controller.decide(seen)
 end
 
-local PLACE = { Deployment = "deployments", Service = "services", Ingress = "ingresses", Secret = "secrets", HTTPRoute = "http_routes" }
+-- The live children of this kind, by name.
+local function living(w, kind)
+  for place, declared in pairs(controller.children) do
+    if declared.kind == kind then return w.children[place] end
+  end
+  error(("the policy wants or prunes a child of the kind %s, which phdeployment.lua does not declare under `children`"):format(tostring(kind)))
+end
 
 -- Whether there is something else now.
 local function write_child(w, child)
-  local place, name = w.children[PLACE[child.kind]], child.metadata.name
+  local place, name = living(w, child.kind), child.metadata.name
   local live = place[name]
   local new = copy(child)
   new.metadata.uid = live and live.metadata.uid or (child.kind == "Deployment" and UID or "uid-of-" .. name)
@@ -116,7 +128,7 @@ function M.apply(w)
   local decision, changed = M.decide(w), false
   for _, child in ipairs(decision.children) do changed = write_child(w, child) or changed end
   for _, gone in ipairs(decision.prune) do
-    w.children[PLACE[gone.kind]][gone.name], changed = nil, true
+    living(w, gone.kind)[gone.name], changed = nil, true
   end
   if changed then decision = M.decide(w) end
   w.object.status = with_times(w, decision.status)

@@ -205,8 +205,8 @@ static void refused(struct watch *w, const struct cluster_answer *a)
 		return;
 	}
 	if (e.code == 0)
-		err_set(&e, a->status == 404 ? ERR_NOT_FOUND : ERR_IO, "the server says %d %s: %s", a->status, a->reason,
-			a->message);
+		err_set(&e, a->status == 404 ? ERR_NOT_FOUND : ERR_IO, "the server says %d%s%s: %s", a->status,
+			*a->reason ? " " : "", a->reason, a->message);
 	err_prefix(&e, "listing %s", w->o.path);
 	fail(w, &e);
 }

@@ -102,8 +102,8 @@ static void end_refused(struct watch *w, const struct refusal *r)
 		list_expired(w);
 		return;
 	}
-	err_set(&e, r->status == 404 ? ERR_NOT_FOUND : ERR_IO, "watching %s: the server says %d %s: %s", w->o.path,
-		r->status, r->reason, r->message);
+	err_set(&e, r->status == 404 ? ERR_NOT_FOUND : ERR_IO, "watching %s: the server says %d%s%s: %s", w->o.path,
+		r->status, *r->reason ? " " : "", r->reason, r->message);
 	uint64_t delay = watch_backoff(w, NULL);
 	bool may_resume = r->status == 429 || (r->status >= 500 && r->retry_after_s > 0);
 	if (strstr(r->message, "Too large resource version") != NULL)

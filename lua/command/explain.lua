@@ -95,7 +95,7 @@ local function print_inputs(list)
   for _, one in ipairs(list) do
     local parts = { one.state }
     if one.key then parts[#parts + 1] = ("%s (resourceVersion %s)"):format(one.key, tostring(one.resourceVersion)) end
-    if not one.key and one.wanted then parts[#parts + 1] = "asked for " .. one.wanted end
+    if not one.key and one.wanted then parts[#parts + 1] = "asked for " .. one.wanted .. (one.namespace and " in namespace " .. one.namespace or "") end
     if one.age then parts[#parts + 1] = ("as of %g s ago"):format(one.age) end
     if one.message then parts[#parts + 1] = one.message end
     if one.trouble then parts[#parts + 1] = "trouble: " .. one.trouble end

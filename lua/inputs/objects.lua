@@ -10,10 +10,13 @@ function M.new(name, declaration, informer)
   return setmetatable({ name = name, declaration = declaration, informers = informer }, M)
 end
 
+-- The namespace in which an object of `namespace` has it looked for.
+function M:place(namespace)
+  return self.declaration.namespace and next(self.informers.by_namespace) or namespace -- then its watch is of one namespace
+end
+
 local function keys_of(self, namespace, wanted)
-  if not wanted then return {} end
-  if self.declaration.namespace then return self.informers:find_anywhere("identity", wanted) end -- its watch is of one namespace
-  return self.informers:find(namespace, "identity", wanted)
+  return wanted and self.informers:find(self:place(namespace), "identity", wanted) or {}
 end
 
 -- What a policy sees (lua/types/policy.lua, Input). key, handle: of the object that is decided on.

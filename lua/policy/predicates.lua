@@ -45,12 +45,13 @@ function M.setting(path)
   end
 end
 
--- input { "group", "missing" }: a declared input is in this state.
+-- input { "group", "missing" }: a declared input is in this state. Evidence, of an ambiguous one: objects, their names.
 function M.input(wanted)
   local name, state = wanted[1], wanted[2]
   return function(s)
     local found = s.seen[name]
     if not found or found.state ~= state then return nil end
+    if state ~= "ambiguous" then return {} end
     local names = {}
     for i, object in ipairs(found.objects or {}) do names[i] = object end
     table.sort(names)

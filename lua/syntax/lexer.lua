@@ -127,6 +127,7 @@ local function sign(state, at)
     end
   end
   local odd = state.text:match("^[%z\1-\127\194-\244][\128-\191]*", at) or "?"
+  if odd:find "^%c$" then odd = ("\\x%02x"):format(odd:byte()) end -- a NUL would end the message
   wrong(state, "the sign " .. odd .. " has no meaning in Lua" .. (MEANT[odd] or ""))
 end
 

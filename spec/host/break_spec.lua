@@ -69,6 +69,9 @@ local BREAKS = {
     says = "`else if` in line LINE is one word, elseif" },
   { "a file that others need is gone", "children/service.lua", false, "", nowhere = true,
     says = 'phdeployment.lua:20: error: there is no file children/service.lua for require "children.service"' },
+  { "a byte that is no text", "phases.lua", "return phases {", "return phases \0{", says = "the sign \\x00 has no meaning in Lua" },
+  { "a child is of a kind that is not declared", "children/service.lua", 'kind = "Service"', 'kind = "ConfigMap"', nowhere = true,
+    says = "a child of the kind ConfigMap, which phdeployment.lua does not declare under `children`" },
   { "a row says what nothing reads", "failures.lua", 'message = "Group not found:', 'mesage = "Group not found:', at = -1,
     says = "mesage" },
 }
