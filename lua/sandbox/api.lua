@@ -209,7 +209,7 @@ end
 local function patch_scale(context)
   local patch_type, body, options = read_patch(context)
   if not patch_type then return refuse_patch(context, body, options) end
-  if not SCALE_PATCHES[patch_type] then
+  if patch_type == "apply" and context.kind.crd then
     local route = context.route
     if not context.w:get(context.kind.id, route.namespace, route.name) then
       return reply.failure(errors.not_found(context.kind, route.name))
@@ -218,6 +218,7 @@ local function patch_scale(context)
   end
   options.subresource = nil
   return write_scale(context, options, function(current)
+    if patch_type == "apply" then return scale.merged(context.w, current, body, options) end
     local new, _, failure = require(SCALE_PATCHES[patch_type]).apply(current, body)
     if not new then return nil, failure end
     return scale.decode(context.w, new, true)

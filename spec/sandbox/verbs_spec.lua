@@ -122,6 +122,12 @@ describe("update and patch", function()
     assert.equal(version, w.version)
   end)
 
+  it("of a Service's status make none where another one was meant", function()
+    local _, status = ask("PUT", NS .. "/services/s/status", '{"metadata":{"name":"s","uid":"of-before"},"spec":{"ports":[{"port":80}]}}')
+    assert.equal(409, status)
+    refused(404, "NotFound", 'services "s" not found', "GET", NS .. "/services/s")
+  end)
+
   it("conflict on an old resourceVersion or another uid", function()
     local uid = done("POST", MAPS, '{"metadata":{"name":"a"}}').metadata.uid
     local modified = 'Operation cannot be fulfilled on configmaps "a": the object has been modified; please apply your changes to the '
@@ -190,6 +196,17 @@ describe("update and patch", function()
     assert.equal(5, done("GET", DEPLOYMENTS .. "/d").spec.replicas)
     refused(422, "Invalid", 'Scale.autoscaling "d" is invalid: spec.replicas: Invalid value: -5: must be greater than or equal to 0',
       "PATCH", DEPLOYMENTS .. "/d/scale", '{"spec":{"replicas":-5}}', MERGE)
+  end)
+
+  it("scale by an apply, which has to say what it is", function()
+    done("POST", DEPLOYMENTS, DEPLOYMENT)
+    local SCALE = DEPLOYMENTS .. "/d/scale?fieldManager=me"
+    refused(400, "BadRequest", "Incorrect version specified in apply patch. Specified patch version: , expected: autoscaling/v1",
+      "PATCH", SCALE, '{"spec":{"replicas":4}}', APPLY)
+    local scale = done("PATCH", SCALE .. "&force=true", '{"apiVersion":"autoscaling/v1","kind":"Scale","spec":{"replicas":4}}', APPLY)
+    assert.equal(4, scale.spec.replicas)
+    assert.is_nil(scale.metadata.managedFields)
+    assert.equal(4, done("GET", DEPLOYMENTS .. "/d").spec.replicas)
   end)
 
   it("scale only the object that is meant, and say what is wrong with the Scale's metadata", function()

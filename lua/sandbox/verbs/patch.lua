@@ -69,6 +69,18 @@ local function check_configuration(w, kind, config)
   return errors.failure(500, nil, ("failed to merge config: expected objects of the same type, but got %s and %s"):format(name, kind.kind))
 end
 
+-- The outcome of an apply, before it is decoded. -> object | nil, failure
+local function merged(w, kind, live, config, options)
+  return common.managed().apply(live, config, options.manager, options.force, kind.schema, common.api_version(kind), w:time())
+end
+
+-- The same with the check of what the configuration says it is.
+function M.merged(w, kind, live, config, options)
+  local failure = check_configuration(w, kind, config)
+  if failure then return nil, failure end
+  return merged(w, kind, live, config, options)
+end
+
 -- Whether a value has fields that its clean form has not.
 local function loses(raw, clean)
   if type(raw) ~= "table" then return false end
@@ -130,8 +142,7 @@ local function applied(w, kind, namespace, name, record, config, options)
   end
   if is_nameless or config.metadata == json.null then config = with(config, { metadata = {} }) end
   -- The configuration goes in as it came: neither defaults nor what the schema does not know are dropped from what it owns.
-  local new, conflicts = common.managed().apply(record and view.object(kind, record), config, options.manager, options.force, kind.schema,
-    common.api_version(kind), w:time())
+  local new, conflicts = merged(w, kind, record and view.object(kind, record), config, options)
   if not new then return nil, conflicts end
   if is_nameless then return nil, common.check_name({}, "", name) end
   local uid = type(new.metadata) == "table" and new.metadata.uid

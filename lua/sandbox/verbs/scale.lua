@@ -10,6 +10,7 @@ local common = require "sandbox.verbs.common"
 local decode = require "sandbox.schema.decode"
 local errors = require "sandbox.errors"
 local meta = require "sandbox.kinds.meta"
+local patch = require "sandbox.verbs.patch"
 local update = require "sandbox.verbs.update"
 
 local M = {}
@@ -35,6 +36,15 @@ function M.decode(w, value, is_patch)
   local version = type(value.apiVersion) == "string" and value.apiVersion:match("([^/]+)$") or "v1"
   return nil, errors.bad_request(('%s in version "%s" cannot be handled as a Scale: %s')
     :format(type(value.kind) == "string" and value.kind or "Scale", version, why))
+end
+
+-- What an apply makes of a Scale. Who manages it is forgotten each time. -> Scale | nil, failure
+function M.merged(w, scale, config, options)
+  local kind = setmetatable({ schema = builtin.node("autoscaling", "v1", "Scale") }, { __index = M.KIND })
+  local new, failure = patch.merged(w, kind, scale, config, options)
+  if not new then return nil, failure end
+  new.metadata.managedFields = nil
+  return M.decode(w, new, true)
 end
 
 local function subresource_of(kind)

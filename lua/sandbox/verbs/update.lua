@@ -150,9 +150,10 @@ function M.put(w, kind, namespace, name, options, produce)
 end
 
 -- An update's own precondition: a uid that it names.
-local function check_uid(kind, namespace, name, uid, record, is_dry)
-  if uid == nil or uid == "" or record and uid == record.uid or DIRECT[kind.id] then return nil end
-  return common.broken_precondition(kind, namespace, name, "UID", uid, record and record.uid or "", is_dry)
+local function check_uid(kind, namespace, name, uid, record, options)
+  local is_direct = DIRECT[kind.id] and options.subresource ~= "status"
+  if uid == nil or uid == "" or record and uid == record.uid or is_direct then return nil end
+  return common.broken_precondition(kind, namespace, name, "UID", uid, record and record.uid or "", options.dry_run)
 end
 
 -- Write an object in place of the stored one. options: subresource, manager, dry_run, admission, again (see create).
@@ -170,7 +171,7 @@ function M.update(w, kind, namespace, name, object, options)
   if failure then return nil, failure end
   local uid = first.metadata.uid
   return M.put(w, kind, namespace, name, options, function(record)
-    local refused = check_uid(kind, namespace, name, uid, record, options.dry_run)
+    local refused = check_uid(kind, namespace, name, uid, record, options)
     if refused then return nil, refused end
     local new = first
     first = nil

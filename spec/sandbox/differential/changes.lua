@@ -151,6 +151,15 @@ local function direct(s, kind, patch)
   end
 end
 
+-- Bytes that are null: see differences.lua.
+local function drop_null_bytes(patch)
+  for _, name in ipairs { "data", "binaryData" } do
+    for key, value in pairs(type(patch[name]) == "table" and patch[name] or {}) do
+      if value == json.null then patch[name][key] = nil end
+    end
+  end
+end
+
 function M.strategic(s, kind, object)
   local roll = s:number(100)
   local patch
@@ -159,6 +168,7 @@ function M.strategic(s, kind, object)
   elseif roll <= 40 then patch = M.merge(s, kind, object)
   else patch = tree.part(s, body_of(changeable(kind, object)), 60) end
   if s:chance(25) then direct(s, kind, patch) end
+  drop_null_bytes(patch)
   return patch
 end
 

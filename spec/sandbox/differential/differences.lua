@@ -14,7 +14,8 @@
 --   kinds, it leaves nulls behind that other rules then refuse;
 -- - server-side apply, a second time and a second later, of values that the server completes or leaves out (Endpoints without a protocol, an
 --   empty description, a Secret's stringData): the entry's time moves, and with it the version;
--- - Secrets with an empty value or null: read back it is another kind of empty, and the next write of nothing counts as a change; nor an
+-- - Secrets with an empty value, and bytes that are null: read back it is another kind of empty, the next write of nothing counts as a
+--   change, and who wrote that becomes their manager; nor an
 --   empty allocatable beside a capacity in a Node's status, which is another kind of empty until it is stored;
 -- - a write of a custom kind's status that says another kind or version: the server takes it, prunes nothing and forgets who manages what;
 -- - a strategic merge patch in which a list's merge key is an object or a list: the real server fails inside and closes the connection;
