@@ -40,6 +40,9 @@ function M.namespace(declaration, settings, catalogue)
   return namespace == "" and catalogue or namespace
 end
 
+-- The namespace of groups and instance types, of an operator in `own`.
+function M.catalogue(settings, own) return M.namespace({ namespace = "catalogNamespace" }, settings, own) end
+
 -- What makes a source: declarations that agree in this share one. A text.
 function M.source_words(declared, settings)
   local question = {}

@@ -102,7 +102,7 @@ local function allow_webhook(rules, o)
   local registration, start, groups = require "webhook.registration", require "webhook.start", require "webhook.groups"
   rules:allow_own(M.CLUSTER, WEBHOOKS, registration.name_in(o.own_namespace), { "get", "list", "watch", "update", "patch", "delete" })
   rules:allow_own(o.own_namespace, SECRETS, start.SECRET, { "get", "list", "watch", "patch" })
-  rules:allow(inputs.namespace({ namespace = "catalogNamespace" }, o.settings, o.own_namespace), groups.KIND, { "patch" }, "status")
+  rules:allow(inputs.catalogue(o.settings, o.own_namespace), groups.KIND, { "patch" }, "status")
 end
 
 -- options: {declaration (contract.declaration's), settings, namespaces (served; nil: all), own_namespace (the pod's), lease = {namespace, name}

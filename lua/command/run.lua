@@ -3,6 +3,7 @@
 local contract = require "contract"
 local controller = require "controller"
 local feature = require "feature"
+local inputs = require "inputs"
 local leader = require "leader"
 local options = require "options"
 local policies = require "policies"
@@ -312,7 +313,7 @@ return options.main(function(words)
     catalog_namespace = state.cluster.namespace, dry_run = o.dry_run, resync_seconds = tonumber(o.resync_seconds),
     leader = state.leader,
   }
-  log.info("moonphase runs", { catalogue = state.settings.catalogNamespace ~= "" and state.settings.catalogNamespace or state.cluster.namespace,
+  log.info("moonphase runs", { catalogue = inputs.catalogue(state.settings, state.cluster.namespace),
     version = moonphase.version, policy = state.controller.digest,
     namespaces = o.all_namespaces and "all" or table.concat(state.controller.namespaces, ",") })
   state.controller:run()

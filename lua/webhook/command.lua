@@ -1,6 +1,7 @@
 -- Quota admission on the command line of `moonphase run`: its options, what makes no sense of them, and how they become a webhook.
 
 local ahead = require "ahead"
+local inputs = require "inputs"
 
 local M = {}
 
@@ -130,11 +131,10 @@ function M.open(o, cluster, c, leader)
   if not o.webhook_addr then return nil end
   local to, why = way(o, cluster)
   if not to then return nil, why end
-  local namespace = c.settings.catalogNamespace
   local options = about_objects(c)
   local more = {
     cluster = c.cluster, policy = function() return c.guard end, settings = function() return c.settings end, leader = leader,
-    namespaces = c.namespaces, catalog_namespace = namespace ~= "" and namespace or c.catalog_namespace, parent_label = c.label,
+    namespaces = c.namespaces, catalog_namespace = inputs.catalogue(c.settings, c.catalog_namespace), parent_label = c.label,
     operator_namespace = cluster.namespace, address = o.webhook_addr, url = to.url, service = to.service, cert = o.webhook_cert,
     key = o.webhook_key, ca = o.webhook_ca, client_ca = o.webhook_client_ca, on_trouble = trouble_of(),
     groups = function(asked)
