@@ -34,7 +34,9 @@ local function kind_trouble(where, kind)
     return where .. ".keep must be \"whole\", \"metadata\" or a list of paths"
   end
   if kind.drop ~= nil and not texts(kind.drop) then return where .. ".drop must be a list of paths" end
-  if kind.field_selector ~= nil and not is_text(kind.field_selector) then return where .. ".field_selector must be text" end
+  for _, field in ipairs { "field_selector", "user_mark" } do
+    if kind[field] ~= nil and not is_text(kind[field]) then return where .. "." .. field .. " must be text" end
+  end
 end
 
 -- What is watched because it tells of objects of another watch (Events of pods): found by their name, not by the label.

@@ -2,8 +2,10 @@
 -- restarts them, so they move a few at a time.
 --
 -- A child bears a mark of what was wanted when it was last written: "POLICY.TEMPLATE", two digests. A changed template is
--- the user's if the object's spec changed since its child was last as wanted (after a start: since the status told of it; an edit that
--- was blocked or refused when it came is still the user's when it is tried again), and a mended drift if the mark is still that of
+-- the user's if what the user asked for is another one than the child tells of (the declaration's `user_mark`); a child that tells
+-- nothing, and one that another policy wrote, for which the same may read otherwise, go by the object's spec: whether it changed since its
+-- child was last as wanted (after a start: since the status told of it). So an edit that was blocked or refused when it came is still
+-- the user's when it is tried again, and another description moves nobody. It is a mended drift if the mark is still that of
 -- what is wanted. Else the policy (or the settings, or moonphase itself: another POLICY) or an input (the same POLICY) changed it: then
 -- `settings.rollout.budget` objects move at once, each waited for until it is Deployed, and the others keep the template
 -- that they have until their turn. The first one that turns Failed (one that was Failed before proves nothing) stops the
@@ -64,8 +66,25 @@ local function as_it_was(child, was)
   return copy
 end
 
-local function is_users_change(self, key, handle, status)
-  return (self.world:notes(key).current or math.tointeger(status.observedGeneration) or 0) < handle.generation
+local function status_of(world, key)
+  local object = world.objects:read(key)
+  return object and type(object.status) == "table" and object.status or {}
+end
+
+-- What its user asked for, as the child tells it; nil: it does not tell.
+local function asked_by(informer, child)
+  local name = informer.kind and informer.kind.user_mark
+  local annotations = child.metadata.annotations
+  local mark = name and type(annotations) == "table" and annotations[name]
+  return type(mark) == "string" and mark:match "^[^-]*" or nil
+end
+
+-- was, wanted: what the live child and the wanted one tell of the user.
+local function is_users_change(self, key, handle, cause, was, wanted)
+  local told = was and wanted
+  if told and was == wanted then return false end
+  if told and cause ~= "policy" then return true end
+  return (self.world:notes(key).current or math.tointeger(status_of(self.world, key).observedGeneration) or 0) < handle.generation
 end
 
 local function passes(self, key, child, mark)
@@ -133,8 +152,19 @@ local function suspects(self, moved)
   return #found > 0 and found or moved.inputs or {}
 end
 
+-- Which of several inputs is to blame is not always known: those that one stop halted are let go together.
+local function halt(self, ids)
+  local together = {}
+  for _, id in ipairs(ids) do
+    for other in pairs(self.halted[id] or { [id] = true }) do together[other] = true end
+  end
+  for id in pairs(together) do self.halted[id] = together end
+end
+
 local function let_go(self, ids)
-  for _, id in ipairs(ids or {}) do self.halted[id] = nil end
+  for _, id in ipairs(ids or {}) do
+    for other in pairs(self.halted[id] or {}) do self.halted[other] = nil end
+  end
   for _, one in pairs(self.held) do one.halted = nil end -- each is looked at again in its turn
 end
 
@@ -160,16 +190,16 @@ function M:hold(key, handle, child, informer)
   local live = mark and (cause or self.pinned[key]) and informer:read(child_key)
   local moving, pinned = self.moving[key], self.pinned[key]
   if not live then return settles(self, key, handle, child, wanted) end
-  local object = world.objects:read(key)
-  local status = object and type(object.status) == "table" and object.status or {}
-  if live.spec.replicas == 0 or is_users_change(self, key, handle, status) then return passes(self, key, child, wanted) end
+  if live.spec.replicas == 0 or is_users_change(self, key, handle, cause, asked_by(informer, live), asked_by(informer, child)) then
+    return passes(self, key, child, wanted)
+  end
   if pinned and (pinned.cause == "policy" or pinned.failed == wanted) then return as_it_was(child, pinned.was), pinned.digest end
   if not M.would_restart(child, live, mark) then return settles(self, key, handle, child, wanted) end
   if moving then
     moving.wanted = wanted
     return child, wanted
   end
-  return self:start_moving(key, handle, child, { was = as_it_is(live), digest = mark, was_failed = status.phase == "Failed",
+  return self:start_moving(key, handle, child, { was = as_it_is(live), digest = mark, was_failed = status_of(world, key).phase == "Failed",
     cause = cause or "policy", inputs = inputs_of(self, handle), wanted = wanted })
 end
 
@@ -208,7 +238,7 @@ end
 local function stop(self, key, moved, message)
   if moved.cause ~= "policy" then
     moved.halts = suspects(self, moved)
-    for _, id in ipairs(moved.halts) do self.halted[id] = true end
+    halt(self, moved.halts)
     return "with an edit of its group or instance type this model failed"
   end
   self.stopped = true

@@ -120,7 +120,7 @@ return controller {
     revisions = true },
   label = deployment.LABEL,
   children = {
-    deployments = { api_version = "apps/v1", kind = "Deployment", resource = "deployments", keep = "whole" },
+    deployments = { api_version = "apps/v1", kind = "Deployment", resource = "deployments", keep = "whole", user_mark = deployment.MARK },
     services = { api_version = "v1", kind = "Service", resource = "services", keep = "whole" },
     ingresses = { api_version = "networking.k8s.io/v1", kind = "Ingress", resource = "ingresses", keep = "whole" },
     -- Secrets are written, never cached: not even what kubectl remembers of them in an annotation

@@ -111,6 +111,8 @@ function base64.encode(text) end
 ---@field by string|nil          "involvedObject.name"
 ---@field optional boolean|nil   watches and children: a kind that the cluster may not serve, or not let us read, keeps nothing waiting. It is
 ---                              empty then, and a child of it that is wanted is a Problem ("NotServed")
+---@field user_mark string|nil   children: an annotation of theirs in which what stands before the first "-" tells what the user asked for. While
+---                              that stays the same, a pod template that changed is the policy's doing or an input's, and is paced
 
 ---@class InputDeclaration: Kind
 ---@field namespace string|nil   a settings key that names the namespace ("catalogNamespace"); absent: the object's

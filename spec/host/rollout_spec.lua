@@ -7,12 +7,13 @@ local indexes -- what models name: {a = {instance_type = "cpu"}}
 
 local informer = {
   get = function(_, key) return children[key] and { indexes = { digest = children[key].digest } } end,
-  read = function(_, key) return children[key] and { metadata = { annotations = { mark = children[key].template.image } },
+  read = function(_, key) return children[key] and { metadata = { annotations = { mark = children[key].template.image, asked = children[key].asked } },
     spec = { replicas = children[key].replicas, template = children[key].template } } end,
 }
 
 local function setup(budget)
   children, objects, woken, indexes = {}, {}, {}, {}
+  informer.kind = nil
   local notes = setmetatable({}, { __index = function(all, key)
     all[key] = {}
     return all[key]
@@ -30,13 +31,13 @@ local function running(name, phase)
   objects["hub/" .. name] = { status = { phase = phase or "Deployed", observedGeneration = 1 } }
 end
 
--- What hold() lets through; with `write` it is written.
-local function hold(name, generation, write)
+-- What hold() lets through; with `write` it is written. asked: what the child tells of its user.
+local function hold(name, generation, write, asked)
   local child = { kind = "Deployment", spec = { replicas = 1, template = NEW } }
-  child.metadata = { name = "d-" .. name, namespace = "hub", annotations = { mark = NEW.image, other = "x" } }
+  child.metadata = { name = "d-" .. name, namespace = "hub", annotations = { mark = NEW.image, other = "x", asked = asked and asked .. "-template" } }
   local allowed, digest = pace:hold("hub/" .. name, { generation = generation or 1, indexes = indexes[name] }, child, informer)
   if write ~= false then
-    children["hub/d-" .. name] = { digest = digest, replicas = 1, template = allowed.spec.template }
+    children["hub/d-" .. name] = { digest = digest, replicas = 1, template = allowed.spec.template, asked = allowed.metadata.annotations.asked }
   end
   assert.equal(allowed.spec.template.image, allowed.metadata.annotations.mark, "the annotation that tells of the template goes with it")
   assert.equal("x", allowed.metadata.annotations.other)
@@ -281,6 +282,55 @@ describe("an edit of an instance type", function()
     pace:advance()
     assert.same({ "hub/b" }, woken)
     assert.equal("a:3", (hold "b"))
+  end)
+
+  describe("with children that tell what their user asked for", function()
+    before_each(function()
+      informer.kind = { user_mark = "asked" }
+      for _, name in ipairs { "a", "b", "c" } do hold(name, 1, true, "one") end
+      for _, one in pairs(children) do one.asked = "one-template" end
+    end)
+
+    spec("moves nobody whose user edits a description, also after a stop", function()
+      edit "a:3"
+      hold("a", 1, true, "one")
+      assert.equal("a:2", (hold("b", 2, true, "one")))
+      assert.truthy(pace:is_held "hub/b")
+      observe("a", "Failed")
+      assert.equal("a:2", (hold("a", 2, true, "one")), "it went back, and stays there")
+      assert.equal("a:2", (hold("b", 3, true, "one")))
+    end)
+
+    spec("lets a restart on request pass, which is no new generation, and is not to blame where that fails", function()
+      edit "a:3"
+      hold("a", 1, true, "one")
+      assert.equal("a:3", (hold("b", 1, true, "restart")))
+      assert.falsy(pace:is_held "hub/b")
+      assert.is_nil(pace:observe("hub/b", { phase = "Failed", message = "no room", observedGeneration = 1 }))
+    end)
+
+    spec("takes another policy's word for what the user asked only if the user's generation is another", function()
+      world.digest = "newer"
+      pace = rollout.new(world, pace)
+      edit "a:3"
+      assert.equal("a:3", (hold("a", 1, true, "read otherwise")))
+      assert.equal("a:2", (hold("b", 1, true, "read otherwise")), "one at a time")
+      assert.equal("a:2", (hold("b", 2, true, "one")))
+      assert.equal("a:3", (hold("b", 2, true, "edited")))
+    end)
+  end)
+
+  spec("that was before we began and that a model fails with is let go by the next edit of any that may be to blame", function()
+    world.inputs.group = {}
+    for _, name in ipairs { "a", "b" } do indexes[name] = { instance_type = "cpu", group = "team" } end
+    edit "a:3"
+    hold "a"
+    observe("a", "Failed")
+    hold "a"
+    assert.equal("a:2", (hold "b"))
+    pace:input_changed("instance_type", "cpu")
+    edit "a:4"
+    assert.equal("a:4", (hold "b"))
   end)
 
   spec("that is taken back needs no restart", function()
