@@ -165,6 +165,24 @@ describe("the model's container", function()
     end))
   end)
 
+  it("that the server refuses can be stopped and scaled down all the same, as it is", function()
+    local function asked(replicas, change)
+      local w = world.deployed()
+      w.problems[1] = { kind = "Deployment", name = world.CHILD, code = 422, reason = "Invalid", message = "no" }
+      w.object.spec.env = json.array { { name = "MY VAR", value = "1" } }
+      w.object.spec.replicas = replicas
+      if change then change(w) end
+      local made = world.decide(w).children[1]
+      local live = w.children.deployments[world.CHILD]
+      return made.spec.replicas, json.equal(live.spec.template, made.spec.template)
+    end
+    assert.same({ 0, true }, { asked(2, function(w) w.object.spec.stop = true end) })
+    assert.same({ 1, true }, { asked(1) })
+    assert.same({ 2, false }, { asked(2) }, "nothing to take away: the whole is tried again")
+    assert.same({ 3, false }, { asked(3) })
+    assert.same({ 1, false }, { asked(1, function(w) w.problems[1].code = 503 end) }, "trouble is no refusal")
+  end)
+
   it("is rolled when an env's valueFrom changes (fault 25)", function()
     local function mark(key)
       local made = made_with(function(w)

@@ -76,7 +76,7 @@ local ROWS = {
   end },
 
   { "ModelFetched", function(s)
-    if (s.predictor.modelURI or "") == "" then return "True", "InImage", "the model is in its image; nothing is fetched" end
+    if s.model_uri == "" then return "True", "InImage", "the model is in its image; nothing is fetched" end
     if any_pod(s, function(pod) return fetching(pod) == "done" end) then return "True", "Fetched", "the model's files are there" end
     if any_pod(s, function(pod) return fetching(pod) == "running" end) then
       return "Unknown", "Fetching", "the model's files are being fetched"

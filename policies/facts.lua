@@ -133,13 +133,18 @@ local function strategy(s)
   return known[s.spec.rolloutStrategy or ""] or known[s.group.rollout_strategy or ""] or known[rollout.strategy]
 end
 
--- What a user put on the PhDeployment to have its pods restarted. Where it was taken away again, the pods keep theirs. No
--- "=": the engine reads the pod's annotations from a file and drops all of them for one with two of these.
+-- What a user put on the PhDeployment to have its pods restarted: as the pods have it, and as the status tells it. Where it was taken
+-- away again, the pods keep theirs. There no "=": the engine reads the pod's annotations from a file and drops all of them for one
+-- with two of these.
 local function restarted_at(s)
   local asked = s.object.metadata.annotations and s.object.metadata.annotations[deployment.RESTARTED]
-  if asked and asked ~= "" then return (text.bounded(asked, 64):gsub("[^%w:.+_-]", "-")) end
+  if asked and asked ~= "" then
+    local told = text.bounded(asked, 64)
+    return told:gsub("[^%w:.+_-]", "-"), told
+  end
   local template = s.deployment and s.deployment.spec.template.metadata
-  return template and template.annotations and template.annotations[deployment.RESTARTED]
+  local there = template and template.annotations and template.annotations[deployment.RESTARTED]
+  return there, there and (s.status.restartedAt or there)
 end
 
 -- A pod that has ended for good (evicted, for instance) may stay as an object; it holds nothing.
@@ -181,6 +186,7 @@ function M.look(seen)
   s.child_name = "deploy-" .. s.name
   s.model_source = (s.predictor.modelURI or ""):gsub("[?#].*$", ""):gsub("//[^/]*@", "//") -- without keys in it
   s.image = text.trim(s.predictor.modelImage or "")
+  s.model_uri = text.trim(s.predictor.modelURI or "")
   s.settings_wrong = checks.settings(seen.settings)
   s.group = group_facts(seen, s.spec)
   s.instance_type = instance_facts(seen, s.predictor, s.group, s.settings)
@@ -199,7 +205,7 @@ function M.look(seen)
   s.fetch, s.fetch_wrong = model_uri.plan(s)
   s.label_wrong = checks.labels(s)
   s.strategy = strategy(s)
-  s.restarted_at = restarted_at(s)
+  s.restarted_at, s.restart_told = restarted_at(s)
   replicas_facts(s)
   s.crowded = not s.wants_none and s.group.limit ~= nil and seen.ahead ~= nil and seen.ahead >= s.group.limit
   pods_facts(s)

@@ -233,6 +233,14 @@ describe("the API server", function()
       problem_of("Deployment", 500, "InternalError", "failed to create typed patch object: expected string, got 1"))
   end)
 
+  it("refuses an amount that is none, though it calls that an error of its own, too; a webhook that is away is no refusal", function()
+    local words = 'failed to convert new object to proper version: quantities must match the regular expression'
+    fails_as("DeploymentRefused", "The cluster refuses the Deployment: " .. words, "Progressing", problem_of("Deployment", 500, "", words))
+    local w = world.deployed()
+    problem_of("Deployment", 500, "", "failed to convert new object to proper version: conversion webhook for x failed")(w)
+    assert.is_true(world.decide(w).status.phase ~= "Failed")
+  end)
+
   it("refuses a route (fault 11)", function()
     fails_as("RouteRefused", "The cluster refuses the Ingress: not allowed", "RouteReady",
       problem_of("Ingress", 403, "Forbidden", "not allowed"))

@@ -57,6 +57,11 @@ local MLFLOW = function(w)
 end
 
 describe("a model in its image", function()
+  it("has a modelURI of blanks at most", function()
+    local w = world.deployed(function(given) given.object.spec.predictors[1].modelURI = " " end)
+    assert.equal("InImage", world.condition(world.decide(w).status, "ModelFetched").reason)
+  end)
+
   it("has no init container and no more volumes", function()
     for _, uri in ipairs { "", "  " } do
       local spec = pod(uri)

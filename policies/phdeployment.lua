@@ -30,7 +30,7 @@ local function children_of(s)
     children[1], mark = deployment.held(s), deployment.mark(s)
     routes, prune = route.locked(s)
   else
-    children[1], mark = deployment.wanted(s)
+    children[1], mark = deployment.possible(s)
     children[2] = service.wanted(s)
     routes, prune = route.wanted(s)
   end
@@ -57,7 +57,7 @@ local function status_of(s, verdict, records)
     updatedReplicas = s.rollout.updated,
     endpoint = route.endpoint(s),
     selector = selector_text(s),
-    restartedAt = s.rollout.current and s.restarted_at or s.status.restartedAt,
+    restartedAt = s.rollout.current and s.restart_told or s.status.restartedAt,
     conditions = conditions.all(s, verdict.by_condition),
     history = records,
   }

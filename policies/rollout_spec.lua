@@ -90,6 +90,18 @@ describe("a restart on request (fault 27)", function()
     assert.is_true(#of_pods(w) <= 64)
   end)
 
+  it("is told as it was asked, for who waits for it", function()
+    local w = world.deployed()
+    ask(w, "Mon Nov 23 16:25:46 UTC 2026")
+    world.apply(w)
+    world.roll(w, nil, 2)
+    world.apply(w)
+    assert.equal("Mon Nov 23 16:25:46 UTC 2026", w.object.status.restartedAt)
+    w.object.metadata.annotations = nil
+    world.apply(w)
+    assert.equal("Mon Nov 23 16:25:46 UTC 2026", w.object.status.restartedAt)
+  end)
+
   it("that cannot be done yet is not Deployed", function()
     local w = world.deployed()
     w.group = { state = "unknown" }

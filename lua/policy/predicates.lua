@@ -260,11 +260,17 @@ function M.mount_failed()
   end
 end
 
--- What another try may mend is no verdict: no answer, server trouble, a lost race, our own credentials. (A field of a wrong type is a
--- refusal, though a server that cannot read an apply calls it 500.)
+-- A field of a wrong type, or one that says what is no amount, is a refusal, though a server that cannot read an apply calls it 500.
+-- (Converting is a webhook's work for kinds of others: it may be away.)
+local function is_unreadable(message)
+  if message:find("failed to create typed patch object", 1, true) then return true end
+  return message:find("failed to convert new object", 1, true) and not message:find("webhook", 1, true)
+end
+
+-- What another try may mend is no verdict: no answer, server trouble, a lost race, our own credentials.
 local function is_final(problem)
   local code = problem.code
-  if code == 500 and (problem.message or ""):find("failed to create typed patch object", 1, true) then return true end
+  if code == 500 and is_unreadable(problem.message or "") then return true end
   return code >= 400 and code < 500 and code ~= 401 and code ~= 408 and code ~= 409 and code ~= 429
 end
 

@@ -126,7 +126,7 @@ function M.wanted(s)
 end
 
 -- As it is, but with no more replicas than wanted now: what is done when the rest is not known or is
--- refused. nil when there is nothing to take away.
+-- blocked. nil when there is nothing to take away.
 function M.held(s)
   local live = s.deployment
   if not live or (s.desired > 0 and live.spec.replicas <= s.desired) then return nil end
@@ -134,6 +134,17 @@ function M.held(s)
   for name, value in pairs(live.spec) do spec[name] = value end
   spec.replicas = math.min(s.desired, live.spec.replicas)
   return manifest(s, live.metadata.annotations and live.metadata.annotations[M.MARK], spec)
+end
+
+local refused = problem { kinds = { "Deployment" } }
+
+-- As it should be; but where the server refuses that, and fewer replicas are wanted than there are, as it is with fewer: what keeps the
+-- rest from getting through must not keep a model running. And the mark of the template that it should have.
+function M.possible(s)
+  local wanted, mark = M.wanted(s)
+  local live = s.deployment
+  local fewer = live and live.spec.replicas > s.desired and refused(s)
+  return fewer and M.held(s) or wanted, mark
 end
 
 return M

@@ -24,7 +24,7 @@ local function own_env(s)
     { name = "PREDICTOR_ID", value = "deploy" },
     { name = "SELDON_DEPLOYMENT_ID", value = s.child_name },
   }
-  if (s.predictor.modelURI or "") ~= "" then
+  if s.model_uri ~= "" then
     env[#env + 1] = { name = "PREDICTIVE_UNIT_PARAMETERS", value = initializer.parameters() }
   end
   return env

@@ -137,7 +137,7 @@ local function handed_through(s, scheme, rest)
 end
 
 function M.plan(s)
-  local uri = text.trim(s.predictor.modelURI or "")
+  local uri = s.model_uri
   if uri == "" then return nil end
   if uri:find("[%s%c]") then return wrong("ModelUriInvalid", "it has a space in it") end
   local scheme, rest = uri:match("^(%l[%l%d+.-]*):(/.*)$")

@@ -222,13 +222,13 @@ return {
   -- ------------------------------------------------------------ what is edited does not arrive
   { name = "a Deployment that is there keeps its template", fault = 26,
     shows = "a new image, or a new size of the instance type, never reaches a model",
-    file = "phdeployment.lua", from = "    children[1], mark = deployment.wanted(s)\n",
-    to = "    children[1], mark = deployment.wanted(s)\n"
+    file = "phdeployment.lua", from = "    children[1], mark = deployment.possible(s)\n",
+    to = "    children[1], mark = deployment.possible(s)\n"
       .. "    if s.deployment then children[1].spec.template = s.deployment.spec.template end\n" },
   { name = "a Deployment that is there is not written", fault = 26,
     shows = "no edit of a model arrives",
-    file = "phdeployment.lua", from = "    children[1], mark = deployment.wanted(s)\n",
-    to = "    children[1], mark = deployment.wanted(s)\n    if s.deployment then children[1] = deployment.held(s) end\n" },
+    file = "phdeployment.lua", from = "    children[1], mark = deployment.possible(s)\n",
+    to = "    children[1], mark = deployment.possible(s)\n    if s.deployment then children[1] = deployment.held(s) end\n" },
   { name = "replicas of a Deployment that is there are left alone", fault = 26,
     shows = "to scale a model does nothing",
     file = "children/deployment.lua", from = "    replicas = s.desired,\n    paused",
