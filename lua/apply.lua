@@ -29,7 +29,7 @@ local ok, problem, refused = requests.ok, requests.problem, requests.refused
 -- An object that exists: may we write it, and is there anything to write?
 local function settle(ctx, child, live)
   if live.metadata.deletionTimestamp then
-    return mending.being_deleted(child)
+    return mending.being_deleted(child, live.metadata)
   end
   local whose = ours.ownership(live, ctx.owner_uid, child)
   if whose == "another" then

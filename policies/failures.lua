@@ -17,6 +17,9 @@ local model_uri = require "children.model_uri"
 local route = require "children.route"
 local secret = require "children.secret"
 
+-- A child that is being deleted is gone within moments, or something holds it that somebody has to look at.
+local STUCK_SECONDS = 60
+
 -- ---------------------------------------------------------------- what containers wait for, in the kubelet's words
 
 local IMAGE_TROUBLE = { "InvalidImageName", "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull",
@@ -119,10 +122,16 @@ return rules {
   { name = "DeploymentRefused", condition = "Progressing", even_when_stopped = true,
     when = problem { kinds = { "Deployment" } },
     message = "The cluster refuses the Deployment: {message}" },
+  { name = "DeploymentStuck", condition = "Progressing", grace = STUCK_SECONDS,
+    when = problem { reason = "WaitingForDeletion", kinds = { "Deployment" } },
+    message = "The Deployment cannot be written: {message}" },
   { name = "RouteNotServed", condition = "RouteReady", when = problem { reason = "NotServed" },
     message = "The endpoint has no route: {message}; install it, or choose another with the setting route" },
   { name = "RouteRefused", condition = "RouteReady", when = problem { kinds = { "Service", "Secret", "Ingress", "HTTPRoute" } },
     message = "The cluster refuses the {kind}: {message}" },
+  { name = "RouteStuck", condition = "RouteReady", grace = STUCK_SECONDS,
+    when = problem { reason = "WaitingForDeletion", kinds = { "Service", "Secret", "Ingress", "HTTPRoute" } },
+    message = "The endpoint has no route: {message}" },
 
   -- pods that cannot be created
   { name = "GroupQuotaExceeded", condition = "QuotaAdmitted", grace = setting "grace.quota", waits = for_ending_pods, wake = true,

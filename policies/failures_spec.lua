@@ -241,6 +241,18 @@ describe("the API server", function()
     assert.is_true(world.decide(w).status.phase ~= "Failed")
   end)
 
+  it("has a child of that name that is being deleted and does not go", function()
+    local words = "the present %s deploy-x is being deleted and waits for its finalizers (x.example/f); it is made again when it is gone"
+    for kind, row in pairs { Service = { "RouteStuck", "RouteReady", "The endpoint has no route: " },
+      Deployment = { "DeploymentStuck", "Progressing", "The Deployment cannot be written: " } } do
+      local problem = problem_of(kind, 409, "WaitingForDeletion", words:format(kind))
+      fails_as(row[1], row[3] .. words:format(kind), row[2], problem, 61)
+      local decision = after(problem, 59)
+      assert.is_true(decision.status.phase ~= "Failed")
+      assert.equal("False", world.condition(decision.status, row[2]).status)
+    end
+  end)
+
   it("refuses a route (fault 11)", function()
     fails_as("RouteRefused", "The cluster refuses the Ingress: not allowed", "RouteReady",
       problem_of("Ingress", 403, "Forbidden", "not allowed"))

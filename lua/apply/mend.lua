@@ -19,10 +19,11 @@ local OWN_TRIES = 4
 
 local ok, problem, refused = requests.ok, requests.problem, requests.refused
 
--- nil and a Problem: its name is not free yet.
-function M.being_deleted(child)
-  return problem(child, 409, "WaitingForDeletion",
-    "the present " .. child.kind .. " " .. child.metadata.name .. " is being deleted; it is made again when it is gone")
+-- nil and a Problem: its name is not free yet. going: its metadata.
+function M.being_deleted(child, going)
+  local holders = type(going.finalizers) == "table" and table.concat(going.finalizers, ", ") or ""
+  return problem(child, 409, "WaitingForDeletion", ("the present %s %s is being deleted%s; it is made again when it is gone")
+    :format(child.kind, child.metadata.name, holders ~= "" and " and waits for its finalizers (" .. holders .. ")" or ""))
 end
 
 -- 422: the server will not change it in place. Delete exactly this object and make it anew, if it can be made.
@@ -36,7 +37,7 @@ local function replace(ctx, child, live, answer)
   if not ok(gone) and not (gone and gone.status == 404) then return refused(child, gone, failure) end
   local rest = ok(gone) and json.decode(gone.body)
   if type(rest) == "table" and type(rest.metadata) == "table" and rest.metadata.deletionTimestamp then
-    return M.being_deleted(child) -- a finalizer holds it: an apply now would be written to what is going
+    return M.being_deleted(child, rest.metadata) -- a finalizer holds it: an apply now would be written to what is going
   end
   local made, why = requests.server_side_apply(ctx, child, nil)
   if not ok(made) then return refused(child, made, why) end
