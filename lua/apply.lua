@@ -33,11 +33,10 @@ local function settle(ctx, child, live)
   end
   local whose = ours.ownership(live, ctx.owner_uid, child)
   if whose == "another" then
-    return problem(child, 409, "WaitingForOwner",
-      child.kind .. " " .. child.metadata.name .. " is controlled by another object; waiting for it to go")
+    return problem(child, 409, "WaitingForOwner", "it is controlled by another object; waiting for it to go")
   elseif whose == "stranger" then
-    return problem(child, 409, "ChildConflict", child.kind .. " " .. child.metadata.name
-      .. " exists and is not moonphase's: it is left alone. Delete or rename it, or choose another name for this deployment")
+    return problem(child, 409, "ChildConflict",
+      "it is not moonphase's, and is left alone: delete or rename it, or choose another name for this deployment")
   end
   local found = diff.compare(child, live)
   if #found == 0 then return "unchanged" end

@@ -202,8 +202,17 @@ local function status_trouble(status)
   end
 end
 
+local DECISION = { "children", "events", "nudge", "prune", "recorded", "replace", "requeue_after", "status", "trace", "wake" }
+local IN_DECISION = {}
+for _, name in ipairs(DECISION) do IN_DECISION[name] = true end
+
 local function decision_trouble(decision)
   if type(decision) ~= "table" then return "it is " .. (decision == nil and "nothing" or "no table") end
+  for name in pairs(decision) do
+    if not IN_DECISION[name] then
+      return ("nothing reads its field %s%s"):format(tostring(name), require("lint.show").suggestion(tostring(name), DECISION))
+    end
+  end
   local after = decision.requeue_after
   if after ~= nil and not (type(after) == "number" and after >= 0) then return "requeue_after must be seconds from now" end
   if decision.recorded ~= nil and math.type(decision.recorded) ~= "integer" then return "recorded must be a generation" end

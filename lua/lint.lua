@@ -3,8 +3,8 @@
 -- M.check(files, settings, options) -> an array of findings {file, line, source (that line), text, severity, check}, by file and line.
 --
 --   severity  "error": it cannot work, or does nothing; "warning": it fails on some objects, or is surely not meant
---   check     syntax, names, clock, state (lint/names.lua), fields, nil, settings (lint/flow.lua, lint/cases.lua), rows (lint/rows.lua),
---             order (lint/order.lua)
+--   check     syntax, names, clock, state (lint/names.lua, lint/twice.lua), fields, nil, settings (lint/flow.lua, lint/cases.lua),
+--             rows (lint/rows.lua), order (lint/order.lua)
 --
 -- What is meant as it stands is said in a comment on that line or the one above it: -- lint: allow nil
 -- All of it takes a tenth of a second or two, so it is done in slices: the loop has others to serve meanwhile.
@@ -17,6 +17,7 @@ local names = require "lint.names"
 local order = require "lint.order"
 local parser = require "syntax.parser"
 local rows = require "lint.rows"
+local twice = require "lint.twice"
 local words = require "lint.words"
 
 local M = {}
@@ -108,6 +109,7 @@ function M.check(files, settings, options)
     if tree then
       allowed[file] = allowed_in(tree)
       names.check(tree, file, globals, is_spec(file), found)
+      twice.check(tree, file, found)
     elseif mistake then
       found { check = "syntax", severity = "error", file = file, line = mistake.line, text = mistake.text }
       broken[#broken + 1] = file

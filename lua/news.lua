@@ -24,7 +24,7 @@ function M.note_conflicts(world, key, before, problems)
   for _, problem in ipairs(before or {}) do known[problem.reason .. "/" .. problem.kind .. "/" .. problem.name] = true end
   for _, problem in ipairs(problems) do
     if problem.reason == "ChildConflict" and not known[problem.reason .. "/" .. problem.kind .. "/" .. problem.name] then
-      M.note(world, key, { type = "Warning", reason = problem.reason, message = problem.message })
+      M.note(world, key, { type = "Warning", reason = problem.reason, message = ("%s %s: %s"):format(problem.kind, problem.name, problem.message) })
     end
   end
 end

@@ -146,13 +146,34 @@ local function refused(text, file, before, list, after)
   return at_line(text, file, require("outline").new(text):line(keys), before .. table.concat(list, ", ") .. (after or ""))
 end
 
+local function is_map(value) return type(value) == "table" and not json.is_array(value) end
+
+-- A name that ours has not, where one of ours that is much like it is missing: it is misspelt, and the setting would be as if nobody had
+-- said it. (Settings of a folder's own are like none of them.)
+local function find_misspelt(ours, theirs, path, found)
+  local missing = {}
+  for name in pairs(ours) do
+    if theirs[name] == nil then missing[#missing + 1] = name end
+  end
+  table.sort(missing)
+  for name, value in pairs(theirs) do
+    local near = ours[name] == nil and missing[1] and require("lint.show").nearest(tostring(name), missing)
+    if near then found[#found + 1] = ("%s%s is none that there is; did you mean %s?"):format(path, name, near) end
+    if is_map(value) and is_map(ours[name]) then find_misspelt(ours[name], value, path .. name .. ".", found) end
+  end
+end
+
 -- settings.yaml of the folder; what moonphase's own has too is of the same type there. nil, text, and where (as of a PolicyError).
 local function of_files(files)
   local text, name = files["settings.yaml"] or "", "settings.yaml"
   local settings, why, place = one_document(text, name)
   if not settings then return nil, why, place end
   local ours, wrong = moonphase.read_asset("policies/settings.yaml"), {}
-  if ours and ours ~= text then overlay(one_document(ours, name) or {}, settings, "", nil, wrong) end
+  if ours and ours ~= text then
+    ours = one_document(ours, name) or {}
+    overlay(ours, settings, "", nil, wrong)
+    find_misspelt(ours, settings, "", wrong)
+  end
   if #wrong > 0 then return refused(text, name, "the setting ", wrong) end
   return settings
 end

@@ -23,7 +23,7 @@ local NUMBERS = {
   { "grace.image", 0 }, { "grace.quota", 0 }, { "grace.capacity", 0 }, { "grace.refused", 0 }, { "grace.config", 0 },
   { "grace.mount", 0 }, { "grace.fetch", 0 }, { "grace.crash", 0 },
   { "crash.restarts", 1 }, { "crash.lines", 0 }, { "crash.bytes", 16 },
-  { "history.limit", 1 }, { "history.maxBytes", 1024 }, { "rollout.progressDeadlineSeconds", 1 },
+  { "history.limit", 1, 256 }, { "history.maxBytes", 1024 }, { "rollout.budget", 1 }, { "rollout.progressDeadlineSeconds", 1 },
   { "model.preStopSleepSeconds", 0 }, { "probes.initialDelaySeconds", 0 }, { "probes.periodSeconds", 1 },
   { "probes.timeoutSeconds", 1 }, { "probes.failureThreshold", 1 },
   { "ingress.timeoutSeconds", 0 }, { "source.graphql.timeoutSeconds", 1 }, { "source.graphql.ttlSeconds", 1 },

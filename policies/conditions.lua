@@ -9,6 +9,7 @@ local facts = require "facts"
 local route = require "children.route"
 
 local function replicas_text(s)
+  if s.desired == 0 then return ("%d replicas that are on their way out still serve"):format(s.rollout.available) end
   return ("%d of %d replicas are available"):format(s.rollout.available, s.desired)
 end
 

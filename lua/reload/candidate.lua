@@ -60,7 +60,9 @@ local function load(c)
   return true
 end
 
--- (in a task of its own) lint.lua: an error refuses, warnings are counted.
+local WARNINGS_MOST = 5 -- that are told one by one
+
+-- (in a task of its own) lint.lua: an error refuses, warnings are counted, and the first of them told.
 local function lint(c)
   local warnings = 0
   for _, finding in ipairs(c.hooks.lint(c.files, c.settings)) do
@@ -69,6 +71,9 @@ local function lint(c)
       return
     end
     warnings, c.warned = warnings + 1, c.warned or finding
+    if warnings <= WARNINGS_MOST then
+      log.warn("lint warns of the policies", { file = finding.file, line = finding.line, source = finding.source, why = finding.text })
+    end
   end
   c.lint_words = warnings == 1 and "1 warning" or ("%d warnings"):format(warnings)
 end

@@ -47,10 +47,10 @@ local BREAKS = {
   { "a message is no text", "phases.lua", 'message = "deployment is stopping"', "message = 5", at = -2,
     says = "row 4 of the phases (Stopping) has a `message` that is no text: write it in quotes" },
   { "a grace time has a unit", "failures.lua", 'grace = setting "grace.image"', 'grace = "10s"',
-    says = "row 34 of the rules (ImagePullFailed) has a `grace` that is no number of seconds: write 10, or setting" },
+    says = "of the rules (ImagePullFailed) has a `grace` that is no number of seconds: write 10, or setting" },
   { "a message loses the {detail} that its row promises", "failures.lua", "Image invalid or cannot be pulled: {image}{detail}",
     "Image cannot be pulled: {image}. Ask #registry.", at = -2,
-    says = "row 34 of the rules (ImagePullFailed) is quiet: its message must end in {detail}" },
+    says = "of the rules (ImagePullFailed) is quiet: its message must end in {detail}" },
   { "no row of the phases holds", "phases.lua", "    when = always,\n", '    when = fact "silent",\n', at = -1,
     says = "no row of the phases holds; let the last one be `when = always`" },
   { "a setting is indented with a tab", "settings.yaml", "  image: 10 ", "\timage: 10 ",
@@ -72,6 +72,14 @@ local BREAKS = {
   { "a byte that is no text", "phases.lua", "return phases {", "return phases \0{", says = "the sign \\x00 has no meaning in Lua" },
   { "a child is of a kind that is not declared", "children/service.lua", 'kind = "Service"', 'kind = "ConfigMap"', nowhere = true,
     says = "a child of the kind ConfigMap, which phdeployment.lua does not declare under `children`" },
+  { "a new message stands above the old one", "phases.lua", 'message = "deployment is stopping"',
+    'message = "is being stopped",\n    message = "deployment is stopping"', says = "`message` stands twice in this table, here and in line" },
+  { "a setting is misspelt", "settings.yaml", "  bodySize:", "  bodysize:",
+    says = "the setting ingress.bodysize is none that there is; did you mean bodySize?" },
+  { "the budget of rollouts is none", "settings.yaml", "  budget: 1\n", "  budget: 0\n", says = 'rollout.budget is "0": it is a whole number from 1 on' },
+  { "decide answers what nothing reads", "phdeployment.lua", "requeue_after = verdict.requeue_after,",
+    "requeue_after = verdict.requeue_after, requeue_afterr = 5,",
+    nowhere = true, steps = "load,states", says = "nothing reads its field requeue_afterr; did you mean requeue_after?" },
   { "a row says what nothing reads", "failures.lua", 'message = "Group not found:', 'mesage = "Group not found:', at = -1,
     says = "mesage" },
 }
@@ -80,9 +88,9 @@ local function line_of(text, at)
   return select(2, text:sub(1, at - 1):gsub("\n", "")) + 1
 end
 
-local function run(folder)
+local function run(folder, steps)
   local result = assert(process.run { timeout = 120, argv = { process.env "MOONPHASE" or "build/moonphase", "--lua", "lua", "check",
-    folder .. "/mine", "--only", "load,lint,specs" } })
+    folder .. "/mine", "--only", steps or "load,lint,specs" } })
   process.run { argv = { "rm", "-rf", folder } }
   return result
 end
@@ -94,12 +102,12 @@ local function check(break_)
   local text = assert(fs.read(path))
   if not break_[3] then
     assert(fs.remove(path))
-    return run(folder), 0
+    return run(folder, break_.steps), 0
   end
   local from, to = text:find(break_[3], 1, true)
   assert(from, break_[2] .. " has no " .. break_[3] .. " any more: this spec edits it")
   assert(fs.write(path, text:sub(1, from - 1) .. break_[4] .. text:sub(to + 1)))
-  return run(folder), line_of(text, from)
+  return run(folder, break_.steps), line_of(text, from)
 end
 
 describe("moonphase check says where and what to do when", function()

@@ -77,7 +77,7 @@ describe("moonphase explain, from a running operator", function()
         spec = { ports = json.array { { port = 80 } } } }
       world:deploy("other")
       world:phase("other", "Failed")
-      assert.contains("write refused: Service deploy-other: Service deploy-other exists and is not moonphase's", of_operator(world, "other"))
+      assert.contains("write refused: Service deploy-other: it is not moonphase's, and is left alone", of_operator(world, "other"))
     end)
   end)
 
