@@ -77,7 +77,11 @@ local function write_children(world, key, handle, owner, decision, policy)
   end
   for _, manifest in ipairs(decision.children or {}) do
     if world.guard ~= policy then break end
-    take(write_child(world, key, handle, owner, manifest, replaceable))
+    local result, trouble = write_child(world, key, handle, owner, manifest, replaceable)
+    take(result, trouble)
+    if trouble and world.trial and world.guard == policy then
+      world.trial:refused(key, manifest, trouble.code, ("%s %s: %s"):format(trouble.kind, trouble.name, trouble.message))
+    end
   end
   for _, target in ipairs(decision.prune or {}) do
     local informer = world.by_kind[target.kind]
@@ -115,13 +119,15 @@ local function send_status(world, key, object, wanted)
     return "unchanged"
   end
   world:count_write(world.kind.kind, key)
-  local result, answer = status.write(world.cluster, world.kind, key, body)
+  local result, answer, code = status.write(world.cluster, world.kind, key, body)
   local words = not result and answer or type(body.status.phase) == "string" and "phase " .. body.status.phase or nil
   writes.note(world, key, "status", world.kind.kind, key:match("[^/]+$"), ANSWERS[result or ""] or 0, words)
   if result == "written" then
     world.objects:of(key):wrote(answer)
   elseif result == "conflict" then
     refresh(world, key)
+  elseif code and world.trial then
+    world.trial:status_refused(key, wanted, code, "its status: " .. tostring(answer))
   end
   return result, answer
 end

@@ -77,7 +77,8 @@ function M.patch(object, wanted, now_text)
   return { metadata = { resourceVersion = object.metadata.resourceVersion, uid = object.metadata.uid }, status = patch }
 end
 
--- (waits) Send it. "written", "unchanged", "conflict" (somebody was first: read again), "gone", or nil and a text.
+-- (waits) Send it. "written", "unchanged", "conflict" (somebody was first: read again), "gone", or nil, a text and, if one came, the
+-- answer's HTTP status.
 function M.write(cluster, kind, key, body)
   local namespace, name = key:match("^(.-)/(.+)$")
   local answer, failure = cluster:request {
@@ -88,7 +89,7 @@ function M.write(cluster, kind, key, body)
   if answer.status == 200 then return "written", answer.body end
   if answer.status == 409 then return "conflict" end
   if answer.status == 404 then return "gone" end
-  return nil, ("%s (%d %s)"):format(answer.message, answer.status, answer.reason)
+  return nil, ("%s (%d %s)"):format(answer.message, answer.status, answer.reason), answer.status
 end
 
 return M

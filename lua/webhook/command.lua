@@ -1,6 +1,7 @@
 -- Quota admission on the command line of `moonphase run`: its options, what makes no sense of them, and how they become a webhook.
 
 local ahead = require "ahead"
+local guard = require "guard"
 local inputs = require "inputs"
 
 local M = {}
@@ -126,6 +127,26 @@ local function about_objects(c)
   }
 end
 
+-- Whom a call of quota.lua was about: each pod of one ReplicaSet is the same to it.
+local function pod_of(asked)
+  local pod = type(asked) == "table" and (asked.pod or asked) or {}
+  local meta = type(pod.metadata) == "table" and pod.metadata or {}
+  local name = meta.generateName or meta.name
+  return type(name) == "string" and "pod " .. name or "a pod"
+end
+
+-- quota.lua failed: counted and told as any failure of the policies, and held against them while they are on trial.
+local function count_failures(c)
+  local told
+  return function(failure, name, ...)
+    local pod, words = pod_of((...)), guard.sentence(failure)
+    c.metrics.policy_errors:add(1, failure.outcome)
+    if told ~= words then log.error("quota.lua failed: pods of groups are refused until it is mended", { call = name, pod = pod, why = words, policy = c.digest }) end
+    told = words
+    if c.trial then c.trial:rule_erred(pod, failure, name, ...) end
+  end
+end
+
 -- The webhook of a controller whose caches are complete; nil without --webhook-addr. nil and a sentence if it cannot be.
 function M.open(o, cluster, c, leader)
   if not o.webhook_addr then return nil end
@@ -134,6 +155,7 @@ function M.open(o, cluster, c, leader)
   local options = about_objects(c)
   local more = {
     cluster = c.cluster, policy = function() return c.guard end, settings = function() return c.settings end, leader = leader,
+    on_failure = count_failures(c),
     namespaces = c.namespaces, catalog_namespace = inputs.catalogue(c.settings, c.catalog_namespace), parent_label = c.label,
     operator_namespace = cluster.namespace, address = o.webhook_addr, url = to.url, service = to.service, cert = o.webhook_cert,
     key = o.webhook_key, ca = o.webhook_ca, client_ca = o.webhook_client_ca, on_trouble = trouble_of(),

@@ -39,8 +39,10 @@ local function rule_of(o)
     local policy = o.policy()
     if policy.refused then return nil, "the policy keeps something between calls: " .. guard.sentence(policy.refused) end
     local answer, failure = policy.generation:call("quota", name, ...)
-    if answer == nil then return nil, failure and guard.sentence(failure) or "quota." .. name .. " answered nothing" end
-    return answer
+    if answer ~= nil then return answer end
+    failure = failure or { outcome = "value", text = "quota." .. name .. " answered nothing" }
+    if o.on_failure then o.on_failure(failure, name, ...) end
+    return nil, guard.sentence(failure)
   end
 end
 
@@ -250,7 +252,7 @@ end
 -- options: {cluster, policy = function() -> the live guard, settings = function(), namespaces (nil: all), catalog_namespace,
 -- operator_namespace, address, url or service, cert, key, ca (paths: certificates of the administrator's), client_ca (path),
 -- parent_label, created, deployments, template = function(key) -> the Deployment's pod template, wanted (order.lua),
--- count_deployments (usage.lua), leader (leader.lua), forward = function(pair, name) -> forward.lua's, on_trouble, life, settle,
+-- count_deployments (usage.lua), on_failure = function(PolicyError, name, ...) of a function of quota.lua that was called so, leader (leader.lua), forward = function(pair, name) -> forward.lua's, on_trouble, life, settle,
 -- groups = a function like groups.start for groups that are no PhGroup objects}. nil and a sentence if it cannot be.
 function M.start(o)
   local said, why = declaration(o.policy().generation)

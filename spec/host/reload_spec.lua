@@ -422,6 +422,43 @@ describe("after the swap the policies go back to the last good ones by themselve
     assert.contains("errors on 4 objects, the last on hub/m4: odd", went.text)
   end)
 
+  spec("at what the server refuses of 3 objects, which the ones before do not say", { models = 5 }, function()
+    local good = running.generation
+    cluster:fail("PATCH", "s-m", function(options)
+      local ports = options.body.spec.ports[1]
+      if ports.name == "web" or ports.port == 99 then return { status = 422, reason = "Invalid", message = "that is no port" } end
+    end, 1000)
+    assert.is_nil(save((TWO:gsub('replace = { .- } },', "replace = {},", 1))))
+    local new = running.generation
+    for i = 1, 4 do model("m" .. i, 99) end
+    settled()
+    assert.equal(new, running.generation, "a port that the ones before ask for as well is the user's own")
+    assert.is_nil(save((edited('name = "http"', 'name = "web"'):gsub('replace = { .- } },', "replace = {},", 1))))
+    eventually("they are back", function() return running.generation == good end)
+    assert.contains("errors on 3 objects, the last on hub/m", reloader.refused.text)
+    assert.contains("Service s-m", reloader.refused.text)
+    assert.contains("that is no port", reloader.refused.text)
+  end)
+
+  spec("at a status that the server refuses", { models = 1 }, function()
+    local good = running.generation
+    cluster:fail("PATCH", "/status", function(options)
+      if options.body.status.said == "two" then return { status = 422, reason = "Invalid", message = "status.said: Unsupported value" } end
+    end, 1000)
+    assert.is_nil(save(TWO))
+    eventually("they are back", function() return running.generation == good end)
+    settled()
+    assert.contains("errors on 1 object, the last on hub/m1: its status: status.said: Unsupported value", reloader.refused.text)
+    assert.equal("one", status_of "m1".said)
+  end)
+
+  spec("not at answers that may be others in a moment", { models = 1 }, function()
+    cluster:fail("PATCH", "/status", { status = 500, reason = "InternalError", message = "etcd" }, 2)
+    assert.is_nil(save(TWO))
+    eventually("it is told", function() return status_of "m1".said == "two" end)
+    assert.is_nil(reloader.refused)
+  end)
+
   spec("never reading the folder", { models = 1 }, function()
     local good = running.generation
     assert.is_nil(save(PICKY))

@@ -204,15 +204,39 @@ describe("The quota of a group", function()
     end)
   end)
 
-  it("that its own rule cannot judge admits nothing (fault 36)", function()
+  -- The shipped policies without their specs, with one more line of quota.lua's admit; `body` gets their folder.
+  local function with_rule(line, body)
     local folder = assert(fs.temporary())
-    local result = assert(process.run { argv = { "sh", "-c", 'cp -r policies/. "$0" && printf \'\\nfunction M.admit() return nothing.here end\\n\' > "$0/x" '
-      .. '&& sed -i \'/^return M/e cat "\'"$0"\'/x"\' "$0/quota.lua" && rm "$0/x"', folder } })
-    assert.equal(0, result.status, result.errors)
-    reviewed.with({ quota = { cpu = "5" }, words = { "--policies", folder } }, function(world)
-      assert.contains("quota.lua failed, so nothing is admitted: quota.lua:", create(world, pod(world, "p", { cpu = "1" })).message)
-    end)
+    local function edit(text)
+      assert(process.run { argv = { "sh", "-c", 'sed -i "/^function M.admit/a $1" "$0/quota.lua"', folder, text } }.status == 0)
+    end
+    assert(process.run { argv = { "sh", "-c", 'cp -r policies/. "$0" && rm "$0"/*_spec.lua "$0"/*_cases.yaml', folder } }.status == 0)
+    if line then edit(line) end
+    body(folder, edit)
     process.run { argv = { "rm", "-rf", folder } }
+  end
+
+  it("that its own rule cannot judge admits nothing, and its failure is counted (fault 36)", function()
+    with_rule("do return nothing.here end", function(folder)
+      reviewed.with({ quota = { cpu = "5" }, words = { "--policies", folder } }, function(world)
+        assert.contains("quota.lua failed, so nothing is admitted: quota.lua:", create(world, pod(world, "p", { cpu = "1" })).message)
+        assert.truthy(world:ask_operator "/metrics".body:find 'moonphase_policy_errors_total{outcome="error"} [1-9]')
+        assert.contains("quota.lua failed: pods of groups are refused until it is mended", assert(fs.read(world.log)))
+      end)
+    end)
+  end)
+
+  it("that a rule on trial cannot judge takes the rule back", function()
+    with_rule(nil, function(folder, edit)
+      reviewed.with({ quota = { cpu = "5" }, words = { "--policies", folder } }, function(world)
+        assert.equal(201, create(world, pod(world, "before", { cpu = "1" })).status)
+        edit 'if review.pod.metadata.name == "after" then error "odd" end'
+        harness.eventually("it is live", 20, function() return (fs.read(world.log) or ""):find("policies reloaded", 1, true) ~= nil end)
+        assert.contains("quota.lua failed, so nothing is admitted: quota.lua:", create(world, pod(world, "after", { cpu = "1" })).message)
+        harness.eventually("it is admitted", 20, function() return create(world, pod(world, "after", { cpu = "1" })).status == 201 end)
+        assert.contains("errors on 1 object, the last on pod after: quota.lua:", world:ask_operator "/readyz?verbose".body)
+      end)
+    end)
   end)
 end)
 
