@@ -8,13 +8,13 @@
 -- never reads the folder. The trial over, the old ones are let go.
 
 local policies = require "policies"
+local rules = require "reload.rules"
 local trial = require "reload.trial"
 local verdict = require "reload.verdict"
 
 local M = {}
 M.__index = M
 
-local TRIAL_SECONDS = 600 -- every object is decided once more in this time
 local STEADY_SECONDS = 1
 local AGAIN_SECONDS = 0.05
 local QUIET_MS = 5           -- until a save is tried
@@ -42,13 +42,15 @@ local function digests(files, settings)
 end
 
 -- options: {controller, dir (nil: the built-in policies), settings_path (nil: none), files (what the live ones were loaded from), check
--- (candidate.lua says what), hooks = {lint, check} in place of ours, trial_seconds, on_verdict = function(refusal or nil, words)}
+-- (candidate.lua says what), hooks = {lint, check} in place of ours, trial_seconds (in place of settings.reload.trial),
+-- on_verdict = function(refusal or nil, words), keeper (last_good.lua; nil: none), kept (what it had, if that is what is live)}
 function M.new(options)
   local world = options.controller
   local self = setmetatable({ world = world, dir = options.dir, settings_path = options.settings_path, hooks = hooks_of(options),
-    metrics = verdict.metrics(), trial_seconds = options.trial_seconds or TRIAL_SECONDS, on_verdict = options.on_verdict,
-    watching = {}, since = verdict.now(), passed = {} }, M)
-  self.digest = digests(options.files, world.settings)
+    metrics = verdict.metrics(), trial_seconds = options.trial_seconds, on_verdict = options.on_verdict,
+    watching = {}, since = verdict.now(), passed = {}, keeper = options.keeper, kept = options.kept }, M)
+  self.digest = self.kept and self.kept.digest or digests(options.files, world.settings)
+  if self.keeper and not self.kept then self.text = { files = options.files, settings = world.settings, digest = self.digest } end
   self.metrics.info:set(1, world.digest)
   return self
 end
@@ -65,8 +67,11 @@ end
 
 -- ---------------------------------------------------------------- the live ones and those before
 
-local function standing(world)
-  return { generation = world.generation, declaration = world.declaration, settings = world.settings, set = world.set, digest = world.digest }
+-- text: what it was loaded from, {files, settings, digest}, until that is kept (last_good.lua); nil where nothing is.
+local function standing(self)
+  local world = self.world
+  return { generation = world.generation, declaration = world.declaration, settings = world.settings, set = world.set, digest = world.digest,
+    text = self.text }
 end
 
 -- Let go of policies that decide no more: of their watches stays what others have.
@@ -88,6 +93,7 @@ local function swap(self, side, first_key)
   local world, began = self.world, loop.now()
   self.metrics.info:set(0, world.digest)
   world:swap(side)
+  self.text = side.text
   self.metrics.info:set(1, world.digest)
   self.since = verdict.now()
   world:await_late()
@@ -98,11 +104,32 @@ local function swap(self, side, first_key)
   end)
 end
 
+local function keep(self)
+  if self.keeper and self.text then self.keeper:keep(self.text) end
+  self.text = nil
+end
+
+-- (waits) Until the time of a trial is over. It is the leader's: what a standby decides never meets the cluster, and proves nothing.
+local function wait_for_proof(self)
+  local world = self.world
+  while not world.ready do loop.sleep(STEADY_SECONDS) end
+  world.leader:wait(function() return self.stopped end)
+  loop.sleep(self.trial_seconds or rules.of(world.settings).trial)
+  while world.rollout:is_busy() do loop.sleep(STEADY_SECONDS) end
+end
+
+-- Of what a first start began with there is nothing to go back to: it is kept unless it cannot decide.
+local function prove_first(self)
+  wait_for_proof(self)
+  self.trial_task = nil
+  if not self.world:refusal() then keep(self) end
+end
+
 local function prove(self)
   local world = self.world
-  loop.sleep(self.trial_seconds)
-  while world.rollout:is_busy() do loop.sleep(STEADY_SECONDS) end
+  wait_for_proof(self)
   local old = self.last_good
+  keep(self)
   self.last_good, world.trial, self.trial_task = nil, nil, nil
   let_go(old)
   log.info("the policies have proven themselves; the ones before are let go", { policy = world.digest })
@@ -117,7 +144,7 @@ end
 
 -- Back to the last good ones, now. What the folder holds is refused from here on.
 local function go_back(self, refusal)
-  local world, bad = self.world, standing(self.world)
+  local world, bad, digest = self.world, standing(self), self.digest
   local good = self.last_good
   if self.building then self.building:cancel() end -- it was tried beside what goes now
   end_trial(self)
@@ -127,16 +154,19 @@ local function go_back(self, refusal)
   refusal.step = "trial"
   local told = verdict.refusal(refusal, bad.digest)
   log.error("the new policies are taken back: the last good ones decide again", verdict.fields(told, world.digest))
+  keep(self)
+  if self.keeper then self.keeper:take_back(digest, told) end
   tell(self, told, "went back")
   if self.again then self:request("a save that came before") end
 end
 
 local function go_live(self, c)
-  local world, before = self.world, standing(self.world)
+  local world, before = self.world, standing(self)
   local tried_before = self.last_good -- not proven themselves: what is good is what was before them
   end_trial(self)
   self.last_good = tried_before or before
   c.taken = true
+  c.text = self.keeper and { files = c.files, settings = c.settings, digest = c.digest } or nil
   swap(self, c)
   if tried_before then let_go(before) end
   world.trial = trial.new(world, self.last_good, { deletions = c.rules.deletions, back = function(refusal) go_back(self, refusal) end })
@@ -257,7 +287,14 @@ function M:start()
     if watch then self.watching[#self.watching + 1] = watch end
     if why then log.warn("edits are not seen by themselves: send SIGHUP after one", { why = why }) end
   end
+  if self.text and not self.trial_task then self.trial_task = loop.spawn(prove_first, self) end
   local found = read(self)
+  local back = self.kept and self.kept.taken_back
+  if found and back and found.digest == back.digest then
+    self.digest = found.digest
+    return refuse(self, { step = "trial", text = ("this save went live at an earlier run, and was taken back at %s: %s. Edit it, or send SIGHUP to try "
+      .. "it again"):format(back.at, back.text) }, found.digest)
+  end
   if not found or found.digest ~= self.digest then self:request "a change at the start" end
 end
 
@@ -270,6 +307,7 @@ function M:stop()
   self.stopped = true
   for _, watch in ipairs(self.watching) do watch:close() end
   if self.building then self.building:cancel() end
+  if self.keeper then self.keeper:stop() end
   end_trial(self)
 end
 

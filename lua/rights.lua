@@ -23,6 +23,7 @@ local IN_ORDER = { "get", "list", "watch", "create", "update", "patch", "delete"
 local EVENTS = { api_version = "v1", resource = "events" }
 local PODS = { api_version = "v1", resource = "pods" }
 local SECRETS = { api_version = "v1", resource = "secrets" }
+local CONFIG_MAPS = { api_version = "v1", resource = "configmaps" }
 local LEASES = { api_version = "coordination.k8s.io/v1", resource = "leases" }
 local WEBHOOKS = { api_version = "admissionregistration.k8s.io/v1", resource = "validatingwebhookconfigurations" }
 
@@ -105,8 +106,9 @@ local function allow_webhook(rules, o)
   rules:allow(inputs.catalogue(o.settings, o.own_namespace), groups.KIND, { "patch" }, "status")
 end
 
--- options: {declaration (contract.declaration's), settings, namespaces (served; nil: all), own_namespace (the pod's), lease = {namespace, name}
--- or nil, webhook = bool}. {scope = {rules, as a Role has them}}; the scope is a namespace, or M.CLUSTER.
+-- options: {declaration (contract.declaration's), settings, namespaces (served; nil: all), own_namespace (the pod's), lease and last_good =
+-- {namespace, name} of that Lease and that ConfigMap, or nil, webhook = bool}. {scope = {rules, as a Role has them}}; the scope is a
+-- namespace, or M.CLUSTER.
 function M.of(options)
   local rules, found = setmetatable({}, Rules), {}
   local scopes = options.namespaces or { M.CLUSTER }
@@ -116,6 +118,8 @@ function M.of(options)
   rules:allow(options.own_namespace, PODS, { "get" })
   local lease = options.lease
   if lease then rules:allow_own(lease.namespace, LEASES, lease.name, { "get", "list", "watch", "patch" }) end
+  local kept = options.last_good
+  if kept then rules:allow_own(kept.namespace, CONFIG_MAPS, kept.name, { "get", "patch" }) end
   if options.webhook then allow_webhook(rules, options) end
   for scope, allowed in pairs(rules) do found[scope] = as_rules(allowed) end
   return found

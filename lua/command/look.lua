@@ -16,6 +16,11 @@ function LOOKS.lint(asked)
   return json.array(require("lint").check(asked.files, asked.settings, { specs = false, pause = pause }))
 end
 
+-- What is refused of files that an operator is to begin with.
+function LOOKS.first(asked)
+  return require("reload.first").refusal(asked.files, asked.settings) or json.null
+end
+
 -- As much of the walk through the small world as its time allows (seconds; none: all of it).
 function LOOKS.check(asked)
   local generation, failure = require("policies").generation(asked.files, "policies")

@@ -17,6 +17,7 @@ local SPEC = {
   { "settings", "FILE", "settings over those of the policies" },
   { "leader-elect", nil, "with the Lease of replicas" },
   { "lease", "NAME", "its name, or NAMESPACE/NAME (default: moonphase, in the service account's)" },
+  { "last-good", "NAME", "with the ConfigMap of the last good policies (NAME, or NAMESPACE/NAME)" },
   { "webhook", nil, "with quota admission, whose certificate moonphase makes" },
   { "o", "yaml|json", "how to print (default yaml)" },
   example = "moonphase rbac --service-account hub/moonphase --leader-elect | kubectl apply -f -",
@@ -52,8 +53,10 @@ return options.main(function(words)
   local declaration, why = contract.declaration(generation, "phdeployment")
   if not declaration then options.fail(1, why) end
   local lease_namespace, lease = serving.lease(o, own)
+  local kept_namespace, kept = serving.last_good(o, own)
   local found = rights.of { declaration = declaration, settings = settings, own_namespace = own, webhook = o.webhook,
-    namespaces = serving.namespaces(o, own), lease = o.leader_elect and { namespace = lease_namespace, name = lease } or nil }
+    namespaces = serving.namespaces(o, own), lease = o.leader_elect and { namespace = lease_namespace, name = lease } or nil,
+    last_good = kept and { namespace = kept_namespace, name = kept } or nil }
   print_one({ apiVersion = "v1", kind = "ServiceAccount", metadata = { name = name, namespace = own } }, o.o)
   for _, scope in ipairs(sorted(found)) do
     local role, binding = manifests_of(scope, found[scope], own, name)

@@ -1,9 +1,10 @@
 -- moonphase run: the operator. Puts cluster, policies, controller and the small HTTP side together, and ends well.
 
-local contract = require "contract"
 local controller = require "controller"
 local feature = require "feature"
+local first = require "reload.first"
 local inputs = require "inputs"
+local last_good = require "reload.last_good"
 local leader = require "leader"
 local options = require "options"
 local policies = require "policies"
@@ -20,6 +21,7 @@ local SPEC = {
   { "all-namespaces", nil, "serve every namespace" },
   { "policies", "DIR", "policies from a folder in place of the built-in ones" },
   { "settings", "FILE", "settings over those of the policies, key by key" },
+  { "last-good", "NAME", "a ConfigMap, NAME or NAMESPACE/NAME: policies that proved themselves are kept there, and a start begins with them" },
   { "shadow", "DIR", "policies that decide beside the live ones and are never obeyed" },
   { "env-file", "FILE", "NAME=value lines, as if they were in the environment" },
   { "sandbox", nil, "start a simulated cluster and serve that" },
@@ -253,9 +255,10 @@ local function follow_edits(o, state)
   local announce = require "reload.announce"
   local pod = not o.dry_run and announce.pod()
   local function count() c.metrics.writes:add(1, "Event") end
-  state.reload = reload.new { controller = c, dir = o.policies, settings_path = o.settings, files = state.files,
+  state.reload = reload.new { controller = c, dir = o.policies, settings_path = o.settings, files = state.files, keeper = state.keeper,
+    kept = state.kept,
     on_verdict = pod and announce.new(c.cluster, state.cluster.namespace, pod, count) or nil }
-  state.files = nil -- 0.3 MB of text that is not needed again
+  state.files, state.kept = nil, nil -- 0.3 MB of text that is not needed again
   state.reload:start()
   if not o.shadow then return end
   state.shadow = require("shadow").new { controller = c, dir = o.shadow, settings_path = o.settings }
@@ -269,10 +272,8 @@ local function elected(o, cluster)
     address = webhook.own_address(o) }
 end
 
--- The policies as the program's state begins with them; what cannot be used ends the program.
-local function load(o)
-  local generation, settings, files = policies.load(o.policies, o.settings)
-  if not generation then options.fail(1, settings) end
+-- What else is read or written later, and can be told to be wrong now.
+local function check_files(o)
   if o.shadow then
     local found, trouble = policies.files(o.shadow)
     if not found then options.fail(1, "--shadow: " .. trouble) end
@@ -281,7 +282,21 @@ local function load(o)
     local writable, trouble = fs.append(o.record, "")
     if not writable then options.fail(1, "--record: " .. trouble) end
   end
-  return { generation = generation, settings = settings, files = files }
+end
+
+-- The policies that the program begins with: {generation, declaration, settings, files, kept}; what cannot be used ends the program.
+local function begin_with(state, found, why)
+  if not found then options.fail(1, why) end
+  for name, value in pairs(found) do state[name] = value end
+end
+
+-- (waits) Those that proved themselves, if there are.
+local function begin_with_last_good(o, state)
+  local namespace, name = serving.last_good(o, state.cluster.namespace)
+  state.keeper = last_good.new { cluster = state.cluster, namespace = namespace, name = name, leader = state.leader, dry_run = o.dry_run,
+    count = function() state.controller.metrics.writes:add(1, "ConfigMap") end }
+  begin_with(state, first.of_keeper(state.keeper, o.policies, o.settings))
+  if state.kept then log.info("begun with the last good policies", { where = state.keeper:place() }) end
 end
 
 return options.main(function(words)
@@ -293,9 +308,9 @@ return options.main(function(words)
   for _, text in ipairs(odd) do log.warn(text, {}) end
   if off then return idle(o, off) end
   loop.sleep(0) -- loading everything in one turn would be a long one
-  local state = load(o)
-  local declaration, why = contract.declaration(state.generation, "phdeployment")
-  if not declaration then options.fail(1, why) end
+  local state = {}
+  check_files(o)
+  if not o.last_good then begin_with(state, first.of_folder(o.policies, o.settings)) end
   if not o.sandbox then state.cluster = open_cluster(o) end
   open_servers(o, state)
   if o.sandbox then -- after all that may be refused: it leaves a folder
@@ -305,9 +320,10 @@ return options.main(function(words)
   listen_to_signals(state)
   if not wait_for_cluster(state) then return end
   state.leader = elected(o, state.cluster)
+  if o.last_good then begin_with_last_good(o, state) end
   local recorded = o.record and require("record").wrap(state.cluster, o.record)
   state.controller = controller.new {
-    cluster = recorded or state.cluster, generation = state.generation, module = "phdeployment", declaration = declaration,
+    cluster = recorded or state.cluster, generation = state.generation, module = "phdeployment", declaration = state.declaration,
     settings = state.settings,
     namespaces = serving.namespaces(o, state.cluster.namespace),
     catalog_namespace = state.cluster.namespace, dry_run = o.dry_run, resync_seconds = tonumber(o.resync_seconds),

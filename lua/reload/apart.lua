@@ -28,13 +28,14 @@ local function words_of_ours()
   return own
 end
 
--- (waits) What the look `what` finds, in at most `seconds` of its own if it is bounded; nil and why it could not be done.
+-- (waits) What the look `what` finds (json.null: nothing), in at most `seconds` of its own if it is bounded; nil and why it could not be
+-- done.
 local function ask(what, files, settings, seconds, timeout)
   local argv = { PROGRAM }
   for _, word in ipairs(words_of_ours()) do argv[#argv + 1] = word end
   argv[#argv + 1] = "look"
   local result, why = process.run { argv = argv, timeout = timeout or SECONDS, background = true,
-    input = json.encode { what = what, files = policies.without_specs(files), settings = settings, seconds = seconds } }
+    input = json.encode { what = what, files = files, settings = settings, seconds = seconds } }
   if not result then return nil, why end
   local answer = json.decode(result.output)
   if type(answer) ~= "table" or answer.value == nil then
@@ -45,16 +46,25 @@ end
 
 -- (waits) What lint finds in files that are no specs, as lint.check gives it.
 function M.lint(files, settings)
-  local found, why = ask("lint", files, settings)
+  local found, why = ask("lint", policies.without_specs(files), settings)
   if found then return found end
   log.warn("lint runs in the operator's own process: another one could not be had", { why = why })
   return require("lint").check(files, settings, { specs = false })
 end
 
+-- (waits) What lint or the specs refuse of files that are to be begun with, as reload/first.lua says it; nil: nothing.
+function M.first(files, settings)
+  local found, why = ask("first", files, settings)
+  if found == json.null then return nil end
+  if found then return found end
+  log.warn("the policies are looked over in the operator's own process: another one could not be had", { why = why })
+  return require("reload.first").refusal(files, settings)
+end
+
 -- (waits) As much of the walk through the small world (check/walk.lua) as `seconds` allow; nil: all of it. -> {complete, states, text}; nil
 -- and a refusal {text}. Where it cannot be had, its answer says so and refuses nothing, unless all of it was asked for.
 function M.check(files, settings, seconds)
-  local found, why = ask("check", files, settings, seconds, seconds and seconds + SECONDS or WALK_SECONDS)
+  local found, why = ask("check", policies.without_specs(files), settings, seconds, seconds and seconds + SECONDS or WALK_SECONDS)
   if not found then
     log.warn("policies were not tried in a small world: that takes a process, which could not be had", { why = why })
     return { complete = false, states = 0, text = "not tried: " .. why }

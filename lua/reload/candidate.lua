@@ -43,7 +43,7 @@ end
 
 local function load(c)
   local allowed, wrong = rules.of(c.settings)
-  if not allowed then return nil, { text = "a setting is wrong: " .. wrong } end
+  if not allowed then return refuse_failure(policies.setting_failure(c.files, c.settings_path, wrong)) end
   c.rules = allowed
   local generation, failure = policies.generation(c.files, c.name, true)
   if not generation then return refuse_failure(in_better_words(c, failure)) end

@@ -1,28 +1,32 @@
--- settings.reload: how long a candidate may be tried, and what it may delete.
+-- settings.reload: how long a candidate may be tried, what it may delete, and for how long it is on trial.
 
 local M = {}
 
 local BOX_SECONDS = 2
+local TRIAL_SECONDS = 600 -- every object is decided once more in this time
+local UNITS = { ms = 0.001, s = 1, m = 60, h = 3600 }
 
--- "2s", "500ms", "0" or "full": seconds, or nil for no limit. Then a sentence if it is none of these.
-local function time_box(text)
-  if text == "full" then return nil end
-  if text == nil then return BOX_SECONDS end
-  local number, unit = tostring(text):match("^(%d+%.?%d*)(m?s?)$")
-  if not number or unit == "m" then return nil, "reload.check must be a time such as 2s, or full; it is " .. tostring(text) end
-  return tonumber(number) / (unit == "ms" and 1000 or 1)
+-- Seconds of "2s", "500ms", "10m", "1h" or "0"; nil if it is no time.
+local function seconds_of(text)
+  local number, unit = tostring(text):match "^(%d+%.?%d*)(%l*)$"
+  if not number then return nil end
+  if unit == "" then return tonumber(number) == 0 and 0 or nil end
+  return UNITS[unit] and tonumber(number) * UNITS[unit]
 end
 
--- What the settings allow of a reload: {seconds (nil: all), deletions}; nil and a sentence.
+-- What the settings allow of a reload: {seconds (of check; nil: all it takes), deletions, trial (seconds)}; nil and a sentence.
 function M.of(settings)
   local said = settings.reload
   if said == nil or said == json.null then said = {} end
   if type(said) ~= "table" then return nil, "reload must be a map of names to values" end
-  local seconds, wrong = time_box(said.check)
-  if wrong then return nil, wrong end
+  local is_full = said.check == "full"
+  local seconds = seconds_of(said.check == nil and BOX_SECONDS .. "s" or said.check)
+  if not seconds and not is_full then return nil, "reload.check must be a time such as 2s, or full; it is " .. tostring(said.check) end
+  local trial = seconds_of(said.trial == nil and TRIAL_SECONDS .. "s" or said.trial)
+  if not trial then return nil, "reload.trial must be a time such as 10m; it is " .. tostring(said.trial) end
   local deletions = said.deletions == nil and 0 or math.tointeger(tonumber(said.deletions))
   if not deletions or deletions < 0 then return nil, "reload.deletions must be a whole number from 0 on" end
-  return { seconds = seconds, deletions = deletions }
+  return { seconds = not is_full and seconds or nil, deletions = deletions, trial = trial }
 end
 
 return M

@@ -122,6 +122,7 @@
 ---@class SettingsReload
 ---@field check string How long every reachable state is tried (moonphase check): a time, 0s for not at all, full for all of them.
 ---@field deletions integer How many objects an edit may delete, or delete and make anew, beyond what the policies before it would. More is refused, or, if it shows only later, the ...
+---@field trial string How long an edit that went live is watched: until then the policies before it are kept, to go back to. Then they are the last good ones.
 
 ---@class SettingsRollout
 ---@field budget integer How many models restart at once when an edit of policies or settings changes their pods.

@@ -141,7 +141,9 @@ local function count_failures(c)
   return function(failure, name, ...)
     local pod, words = pod_of((...)), guard.sentence(failure)
     c.metrics.policy_errors:add(1, failure.outcome)
-    if told ~= words then log.error("quota.lua failed: pods of groups are refused until it is mended", { call = name, pod = pod, why = words, policy = c.digest }) end
+    if told ~= words then
+      log.error("quota.lua failed: pods of groups are refused until it is mended", { call = name, pod = pod, why = words, policy = c.digest })
+    end
     told = words
     if c.trial then c.trial:rule_erred(pod, failure, name, ...) end
   end

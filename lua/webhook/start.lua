@@ -252,7 +252,8 @@ end
 -- options: {cluster, policy = function() -> the live guard, settings = function(), namespaces (nil: all), catalog_namespace,
 -- operator_namespace, address, url or service, cert, key, ca (paths: certificates of the administrator's), client_ca (path),
 -- parent_label, created, deployments, template = function(key) -> the Deployment's pod template, wanted (order.lua),
--- count_deployments (usage.lua), on_failure = function(PolicyError, name, ...) of a function of quota.lua that was called so, leader (leader.lua), forward = function(pair, name) -> forward.lua's, on_trouble, life, settle,
+-- count_deployments (usage.lua), leader (leader.lua), forward = function(pair, name) -> forward.lua's, on_trouble, life, settle,
+-- on_failure = function(PolicyError, name, ...) for the function `name` of quota.lua that failed on these arguments (nil: nobody is told),
 -- groups = a function like groups.start for groups that are no PhGroup objects}. nil and a sentence if it cannot be.
 function M.start(o)
   local said, why = declaration(o.policy().generation)

@@ -3,59 +3,18 @@
 
 local include = require "include"
 local harness = include "spec/lifecycle/harness.lua"
+local edited = include "spec/lifecycle/edited.lua"
 
 local MANY = 20
 local CONFIG = "primehub.io/v1alpha1" -- what the PhDeployments of these specs are of
 
--- The built-in policies without their specs, in a folder of the world.
-local function folder_of(world, name)
-  local folder = world.folder .. "/" .. name
-  assert(fs.make_folder(folder))
-  assert(fs.make_folder(folder .. "/children"))
-  for _, asset in ipairs(moonphase.assets("policies/")) do
-    local file = asset:sub(#"policies/" + 1)
-    if not file:match("_spec%.lua$") and not file:match("_cases%.yaml$") then assert(fs.write(folder .. "/" .. file, moonphase.read_asset(asset))) end
-  end
-  return folder
-end
-
-local function changed(text, what, old, new)
-  local from, to = text:find(old, 1, true)
-  assert(from, what .. " has no " .. old .. " any more: this spec edits it")
-  return text:sub(1, from - 1) .. new .. text:sub(to + 1)
-end
-
--- Replace text in a file, as an editor saves: by a new file that is renamed.
-local function edit(folder, file, old, new)
-  assert(fs.write(folder .. "/" .. file, changed(assert(fs.read(folder .. "/" .. file)), file, old, new)))
-end
+local folder_of, changed, edit, log_has, logged, verbose, message_is, OLD = edited.folder_of, edited.changed, edited.edit, edited.log_has,
+  edited.logged, edited.verbose, edited.message_is, edited.DEPLOYED
 
 local function shell(command, ...)
   local result = assert(process.run { argv = { "sh", "-c", command, "sh", ... }, timeout = 20 })
   assert(result.status == 0, command .. ": " .. result.errors)
 end
-
-local function log_has(world, text)
-  return (fs.read(world.log) or ""):find(text, 1, true) ~= nil
-end
-
-local function logged(world, text, seconds)
-  harness.eventually("the log says: " .. text, seconds or 20, function() return log_has(world, text) end)
-end
-
-local function verbose(world)
-  local answer = world:ask_operator "/readyz?verbose"
-  return answer and answer.body or ""
-end
-
-local function message_is(world, name, message, seconds)
-  harness.eventually(name .. " says " .. message, seconds or 20, function()
-    local status = world:get(name).status or {}
-    return status.message == message, tostring(status.message)
-  end)
-end
-
-local OLD = '"Deployment is deployed and available now"'
 
 local function with_folder(options, body)
   options.operator = false

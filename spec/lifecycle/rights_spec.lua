@@ -60,6 +60,7 @@ local function lives(world, words)
   end)
   world:edit("m", { spec = { stop = true } })
   world:phase("m", "Stopped")
+  harness.eventually("the policies are kept", 10, function() return fs.read(world.log):find("are kept as the last good ones", 1, true) end)
   assert.equal(nil, without_rights(world.log))
 end
 
@@ -76,14 +77,15 @@ end
 describe("the rights that moonphase rbac prints", function()
   if harness.backend ~= "real" then return end -- the sandbox lets everybody do everything
 
-  it("are enough for a model's life, replicas of the operator and quota admission", function()
-    harness.with({ operator = false }, function(world)
+  it("are enough for a model's life, replicas of the operator, its last good policies and quota admission", function()
+    harness.with({ operator = false, settings = { reload = { trial = "1s" } } }, function(world)
       local settings = world.folder .. "/settings.yaml"
-      for _, manifest in ipairs(printed("--service-account", world.namespace .. "/limited", "--settings", settings, "--leader-elect", "--webhook")) do
+      for _, manifest in ipairs(printed("--service-account", world.namespace .. "/limited", "--settings", settings, "--leader-elect", "--webhook",
+        "--last-good", "kept")) do
         world.api:apply(manifest)
       end
       local ok, failure = xpcall(lives, require "where", world, { "--kubeconfig", kubeconfig_of(world, token_of(world, "limited")),
-        "--leader-elect", "--webhook-addr", "127.0.0.1:" .. reviewed.free_port() })
+        "--leader-elect", "--last-good", "kept", "--webhook-addr", "127.0.0.1:" .. reviewed.free_port() })
       forget(world)
       if not ok then error(failure, 0) end
     end)
