@@ -136,10 +136,11 @@ local function prove(self)
 end
 
 local function tell(self, refusal, result, words)
+  local is_news = result ~= "unchanged" or self.refused ~= nil
   self.metrics.total:add(1, result)
   self.refused, self.words = refusal, words
   self.metrics.refused:set(refusal and 1 or 0)
-  if self.on_verdict then self.on_verdict(refusal, words) end
+  if self.on_verdict and is_news then self.on_verdict(refusal, words) end
 end
 
 -- Back to the last good ones, now. What the folder holds is refused from here on.
@@ -195,7 +196,7 @@ local function take(self, c, cause)
   self.metrics.seconds:observe(seconds)
   if c:is_same() then
     log.info("policies and settings decide as before", { policy = was, cause = cause, specs = c.said.specs })
-    return tell(self, nil, "unchanged", "nothing changed")
+    return tell(self, nil, "unchanged", self.refused and "what was refused is gone: policies and settings decide as before" or "nothing changed")
   end
   go_live(self, c)
   log.info("policies reloaded", { policy = world.digest, was = was, cause = cause, seconds = seconds, objects = c.result.objects,
@@ -227,8 +228,9 @@ end
 -- (waits) What was read, tried. "again" if something else is there by now.
 local function try(self, found, cause)
   local c <close> = require("reload.candidate").new { world = self.world, files = found.files, settings = found.settings,
-    name = self.dir or "built-in policies", settings_path = self.settings_path, digest = found.digest, lint_known = passed_before(self, found.digest),
-    specs_known = self.dir == nil or passed_before(self, found.files_digest) ~= nil, hooks = self.hooks }
+    name = self.dir or "built-in policies", dir = self.dir, settings_path = self.settings_path, digest = found.digest,
+    lint_known = passed_before(self, found.digest), hooks = self.hooks,
+    specs_known = self.dir == nil or passed_before(self, found.files_digest) ~= nil }
   local ok, why = c:try()
   settle(self)
   local present = read(self)

@@ -4,6 +4,7 @@
 -- there is something to look at. Every reachable state of a small world is the last of them (lua/check/walk.lua): it says `complete` and
 -- how many states that are, or how far it came.
 
+local again = require "check.again"
 local contract = require "contract"
 local lint = require "lint"
 local machine = require "check.machine"
@@ -163,8 +164,8 @@ local function states(run)
   run.states = { complete = result.complete, states = result.states, events = result.events, faults = result.faults, seed = result.seed,
     stories = result.stories, seconds = result.seconds }
   if not result.failure then return true, o.replay and "nothing goes wrong on this way" or how_far(result, o.events) end
-  local again = ("moonphase check %s --only load,states --replay '%s'"):format(run.folder or "", result.failure.replay)
-  run.findings[#run.findings + 1] = { severity = "error", check = "states", text = story.tell(result.failure, again) }
+  local words = again(run.folder, run.settings_path, result.failure.replay)
+  run.findings[#run.findings + 1] = { severity = "error", check = "states", text = story.tell(result.failure, words) }
   run.states.failure = { kind = result.failure.kind, name = result.failure.name, text = result.failure.text, replay = result.failure.replay }
   return false, ("%s: %s (after %d states)"):format(result.failure.name, result.failure.text, result.states)
 end

@@ -222,15 +222,37 @@ local function ways(rows)
   return into, names
 end
 
-local function check_from(of, rows, names, report)
-  local list = sorted(names)
+-- fn(row, phase) for each phase that a row's `from` names.
+local function each_from(rows, fn)
   for _, row in ipairs(rows) do
     for _, before in ipairs(row.fields.from and texts_of(row.fields.from) or {}) do
-      if before ~= "" and not names[before] then
-        report("error", row, ("`from` of %s names %q, which is no phase%s"):format(title(of, row), before, show.suggestion(before, list)))
-      end
+      if before ~= "" then fn(row, before) end
     end
   end
+end
+
+-- The row that says the phase `near` wrongly: no `from` names it, while several name another one, which is much like it and no phase.
+local function misspelt_row(rows, near, named, before)
+  if not near or named[near] or named[before] < 2 then return nil end
+  for _, row in ipairs(rows) do
+    if text_of(row.items[1]) == near then return row end
+  end
+end
+
+local function check_from(of, rows, names, report)
+  local list, named, told = sorted(names), {}, {}
+  each_from(rows, function(_, before) named[before] = (named[before] or 0) + 1 end)
+  each_from(rows, function(row, before)
+    if names[before] then return end
+    local near = show.nearest(before, list)
+    local wrong = misspelt_row(rows, near, named, before)
+    if not wrong then
+      report("error", row, ("`from` of %s names %q, which is no phase%s"):format(title(of, row), before, show.suggestion(before, list)))
+    elseif not told[before] then
+      told[before] = true
+      report("error", wrong, ("no row's `from` names the phase %q, and %q, which they name, is none: is it misspelt here?"):format(near, before))
+    end
+  end)
 end
 
 local function check_phases(of, rows, report)

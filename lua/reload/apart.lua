@@ -62,7 +62,7 @@ function M.first(files, settings)
 end
 
 -- (waits) As much of the walk through the small world (check/walk.lua) as `seconds` allow; nil: all of it. -> {complete, states, text}; nil
--- and a refusal {text}. Where it cannot be had, its answer says so and refuses nothing, unless all of it was asked for.
+-- and a refusal {text, replay}. Where it cannot be had, its answer says so and refuses nothing, unless all of it was asked for.
 function M.check(files, settings, seconds)
   local found, why = ask("check", policies.without_specs(files), settings, seconds, seconds and seconds + SECONDS or WALK_SECONDS)
   if not found then
@@ -71,8 +71,7 @@ function M.check(files, settings, seconds)
   end
   local failed = found.failure
   if failed then
-    return nil, { text = ("in the small world of moonphase check this goes wrong (%s): %s. To see how: moonphase check DIR --only load,states "
-      .. "--replay '%s'"):format(failed.name, failed.text, failed.replay) }
+    return nil, { text = ("in the small world of moonphase check this goes wrong (%s): %s"):format(failed.name, failed.text), replay = failed.replay }
   end
   if found.complete then return { complete = true, states = found.states, text = ("complete, %d states"):format(found.states) } end
   return { complete = false, states = found.states, text = ("%d states; all stories of up to %d event%s, and some of %d"):format(found.states,

@@ -140,7 +140,12 @@ local function check(c)
   local seconds = c.rules.seconds
   if not c.hooks.check or seconds == 0 then return true, "not run" end
   local result, refusal = c.hooks.check(c.files, c.settings, seconds)
-  if not result then return nil, refusal end
+  if not result then
+    if refusal.replay then
+      refusal.text = ("%s. To see how: %s"):format(refusal.text, require("check.again")(c.dir, c.settings_path, refusal.replay))
+    end
+    return nil, refusal
+  end
   if not result.complete and not seconds then
     return nil, { text = "reload.check is full, and check did not come to an end: " .. tostring(result.text or "") }
   end
@@ -164,12 +169,13 @@ M.STEPS = {
 
 -- ---------------------------------------------------------------- the candidate
 
--- options: {world (the controller), files, settings, name, digest (of what was read), specs_known (these files' specs passed already),
--- lint_known (what it said of the same files and settings, which passed), hooks {lint, check}, settings_path (of the administrator's)}
+-- options: {world (the controller), files, settings, name, dir (nil: the built-in ones), digest (of what was read), specs_known (these
+-- files' specs passed already), lint_known (what it said of the same files and settings, which passed), hooks {lint, check},
+-- settings_path (of the administrator's)}
 function M.new(options)
   return setmetatable({ world = options.world, files = options.files, settings = options.settings, name = options.name,
-    settings_path = options.settings_path,
-    digest = options.digest, specs_known = options.specs_known, lint_known = options.lint_known, hooks = options.hooks,
+    settings_path = options.settings_path, dir = options.dir, digest = options.digest,
+    specs_known = options.specs_known, lint_known = options.lint_known, hooks = options.hooks,
     began = loop.now(), said = {} }, Candidate)
 end
 

@@ -306,6 +306,9 @@ return phases {
   accepts("that every other one may follow is left", "phases.lua", '{ "Failed", reason', '{ "Failed", from = { "Deploying" }, reason')
   tells("that `from` names and that is none, is told", "phases.lua", '"", "Deploying", "Failed"', '"", "Deplyoing", "Failed"',
     '`from` of Deployed names "Deplyoing", which is no phase; did you mean Deploying?')
+  tells("that is misspelt in its own row is told there", "phases.lua", FILES["phases.lua"], FILES["phases.lua"]:gsub('{ "Failed"', '{ "Faild"')
+    :gsub('{ "Deploying", ', '{ "Deploying", from = { "", "Failed" }, '),
+    "no row's `from` names the phase \"Faild\", and \"Failed\", which they name, is none: is it misspelt here?")
   tells("table whose last row may not hold is told", "phases.lua", "when = always", "when = function(s) return s.settled end",
     "the last row does not hold always")
 end)

@@ -160,6 +160,16 @@ describe("an edit of the policies", function()
     assert.equal(0, #cluster:writes())
   end)
 
+  spec("that changes nothing is no news, but for one that ends a refusal", {}, function()
+    local told = {}
+    reloader.on_verdict = function(refusal, words) told[#told + 1] = refusal and "refused" or words end
+    assert.is_nil(save('describe("a", function() it("b", function() end) end)', "a_spec.lua"))
+    assert.equal(0, #told)
+    assert.truthy(save "oops oops")
+    assert.is_nil(save(PLAIN))
+    assert.equal("refused, what was refused is gone: policies and settings decide as before", table.concat(told, ", "))
+  end)
+
   spec("is replaced by a newer save, and never is there more than one candidate", {}, function()
     for i = 1, 30 do
       write("phdeployment.lua", edited('said = "one"', ('said = "%d"'):format(i)))
@@ -322,12 +332,21 @@ describe("an edit is refused, and the policies before it go on:", function()
 
   spec("what check finds within its time", { hooks = { check = function(_, _, seconds)
     assert.equal(0.5, seconds)
-    return nil, { text = "a story" }
+    return nil, { text = "a story", replay = "1 crash 2" }
   end } }, function()
     write("settings.yaml", "reload: {check: 500ms}")
     local refusal = save(edited("MARK", "other"))
     assert.equal("check", refusal.step)
-    assert.contains("a story", refusal.text)
+    assert.equal("a story. To see how: moonphase check " .. folder .. " --only load,states --replay '1 crash 2'", refusal.text)
+  end)
+
+  spec("a setting of the reload itself that is wrong, with its line", {}, function()
+    write("settings.yaml", "reload:\n  check: soon\n")
+    local refusal = save(edited("MARK", "other"))
+    assert.equal("settings.yaml:2", refusal.file .. ":" .. refusal.line)
+    assert.contains("reload.check must be a time such as 2s, or full; it is soon", refusal.text)
+    write("settings.yaml", 'reload: {trial: "10"}')
+    assert.contains("reload.trial must be a time such as 10m; it is 10", save(edited("MARK", "other")).text)
   end)
 
   spec("a check that must be full and is not", { hooks = { check = function(_, _, seconds)
