@@ -237,6 +237,32 @@ Started: Started container main]], told())
       .. "repository name must be lowercase", one.message)
   end)
 
+  it("tells names of images from what is none, as Docker's reference grammar does", function()
+    local hex, format = ("0123456789abcdef"):rep(4), "invalid reference format"
+    local wrong = {
+      ["reg/app:" .. ("t"):rep(129)] = format, ["reg/app:-x"] = format, ["reg/a..b:v1"] = format, ["reg/app-:v1"] = format, ["reg//app"] = format,
+      ["reg/app@sha256:12"] = format, ["reg/app@sha256:" .. hex:sub(1, 63)] = "invalid checksum digest length",
+      ["reg/app@sha256:" .. hex:upper()] = "invalid checksum digest format", ["reg/app@md5:" .. hex] = "unsupported digest algorithm",
+      ["reg/" .. ("n"):rep(260)] = "repository name must not be more than 255 characters",
+      [hex] = ("invalid repository name (%s), cannot specify 64-byte hexadecimal strings"):format(hex),
+    }
+    local count = 0
+    local function state_of(image)
+      count = count + 1
+      pod(function(o) o.metadata.name, o.spec.containers[1].image = "n" .. count, image end)
+      c:run_for(3)
+      return get("pods", "n" .. count).status.containerStatuses[1].state
+    end
+    for image, words in pairs(wrong) do
+      local one = state_of(image).waiting
+      assert.equal("InvalidImageName", one.reason, image)
+      assert.contains(('couldn\'t parse image reference "%s": %s'):format(image, words), one.message)
+    end
+    for _, image in ipairs { "app", "localhost:5000/a__b/c--d:v1", "REG.example/app:" .. ("T"):rep(128), "reg/app:v1@sha256:" .. hex } do
+      assert.is_not_nil(state_of(image).running, image)
+    end
+  end)
+
   it("restarts at once after its first crash, then waits 10 s, 20 s, up to 5 minutes", function()
     c:set_image("reg/app:v1", { like = "crashes", exit_after = 1 })
     pod()

@@ -9,6 +9,7 @@
 
 local common = require "sandbox.controllers.common"
 local probes = require "sandbox.controllers.probes"
+local references = require "sandbox.kinds.references"
 
 local M = {}
 
@@ -91,9 +92,8 @@ end
 function STEPS.begin(x, run, at)
   local spec, behaviour, w = x.spec, x.behaviour, x.c.w
   if behaviour.pull == "invalid" then
-    local text = ('Failed to apply default image tag "%s": couldn\'t parse image reference "%s": invalid reference format')
-      :format(spec.image, spec.image)
-    if spec.image:find("%u") then text = text .. ": repository name must be lowercase" end
+    local text = ('Failed to apply default image tag "%s": couldn\'t parse image reference "%s": %s'):format(spec.image, spec.image,
+      select(2, references.parse(spec.image)) or "invalid reference format")
     x.tell("Warning", "InspectFailed", text)
     x.tell("Warning", "Failed", "Error: InvalidImageName")
     return with(run, { step = "invalid", at = ABSENT, shown = waiting("InvalidImageName", text) })

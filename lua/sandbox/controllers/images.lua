@@ -4,6 +4,8 @@
 -- of it. The catalogue is a value of the world (w.cell.images): exact names, and patterns with * in the order given.
 -- An image that nobody described runs.
 
+local references = require "sandbox.kinds.references"
+
 local M = {}
 
 local NONE = {}
@@ -100,15 +102,6 @@ function M.changed(catalogue, name, behaviour)
   return { exact = exact, patterns = patterns }
 end
 
--- A reference that a container runtime accepts: a lower-case path, a tag and a digest if there are any.
-local function is_reference(image)
-  local rest = image:gsub("@sha256:%x+$", "")
-  local path = rest:match("^(.*):[%w_][%w_.-]*$") or rest
-  local host, name = path:match("^([^/]*)/(.+)$")
-  if host and (host:find("[.:]") or host == "localhost") then path = name end
-  return path:find("^[a-z0-9][a-z0-9._/-]*$") ~= nil and not path:find("//", 1, true) and path:sub(-1) ~= "/"
-end
-
 local INVALID = { pull = "invalid" }
 
 -- What the image does, as the catalogue of the world has it.
@@ -119,7 +112,7 @@ function M.behaviour(w, image)
   for _, one in ipairs(catalogue and catalogue.patterns or NONE) do
     if image:find(one.lua) then return one.behaviour end
   end
-  return is_reference(image) and NONE or INVALID
+  return references.parse(image) and NONE or INVALID
 end
 
 local function named(list, name)

@@ -4,6 +4,7 @@
 local checks = require "sandbox.kinds.checks"
 local env = require "sandbox.kinds.env"
 local handlers = require "sandbox.kinds.handlers"
+local references = require "sandbox.kinds.references"
 local resources = require "sandbox.kinds.resources"
 local volumes = require "sandbox.kinds.volumes"
 
@@ -11,31 +12,12 @@ local M = {}
 
 -- ---- Defaults --------------------------------------------------------------------------------------------------
 
-local function is_reference_name(name)
-  if #name == 64 and name:find("^%x+$") then return false end -- an id is no name
-  local length = #name
-  local first, rest = name:match("^([^/]+)/(.+)$")
-  if first and (first:find("[.:]") or first == "localhost") and first:find("^[%w.:-]+$") then name = rest
-  else length = length + (first and 10 or 18) end -- "docker.io/" and "library/" are meant
-  if length > 255 then return false end
-  for part in (name .. "/"):gmatch("([^/]*)/") do
-    if not part:find("^[a-z0-9][a-z0-9._-]*$") or not part:find("[a-z0-9]$") then return false end
-    if part:find("%.[._-]") or part:find("[_-]%.") or part:find("_-", 1, true) or part:find("-_", 1, true) or part:find("___", 1, true) then
-      return false
-    end
-  end
-  return true
-end
-
 local pull_policies, known = {}, 0 -- of images; a cache, since the same few come again
 
 local function usual_pull_policy(image)
-  local name, digest = image:match("^([^@]+)@(.+)$")
-  name = name or image
-  local tagged, tag = name:match("^(.*):([%w_][%w_.-]*)$")
-  if tagged and not tag:find("/", 1, true) then name = tagged else tag = nil end
-  if not is_reference_name(name) then return "IfNotPresent" end
-  return (tag or (digest and "" or "latest")) == "latest" and "Always" or "IfNotPresent"
+  local reference = references.parse(image)
+  if not reference then return "IfNotPresent" end
+  return (reference.tag or (reference.digest and "" or "latest")) == "latest" and "Always" or "IfNotPresent"
 end
 
 -- "Always" for images whose tag is "latest", written or meant.
