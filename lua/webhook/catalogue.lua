@@ -1,5 +1,5 @@
 -- Where the webhook's groups come from: PhGroup objects (groups.lua), or a server that the settings name (asked_groups.lua). When an
--- edit of settings or policies makes it another source, the old one answers until the new one knows something.
+-- edit of settings or policies makes it another source, or another namespace, the old one answers until the new one knows something.
 
 local asked_groups = require "webhook.asked_groups"
 local contract = require "contract"
@@ -27,15 +27,24 @@ local function declared_now(self)
   return self.declared
 end
 
--- What is asked for now, as a text; "objects" if it is no server.
+local OBJECTS = "PhGroup objects in "
+
+-- What is asked for now, as a text; OBJECTS and their namespace if it is no server.
 local function words(self)
-  local declared, settings = declared_now(self), self.options.settings()
-  return declared and inputs.has_server(declared, settings) and inputs.source_words(declared, settings) or "objects"
+  local o = self.options
+  local declared, settings = declared_now(self), o.settings()
+  return declared and inputs.has_server(declared, settings) and inputs.source_words(declared, settings)
+    or OBJECTS .. inputs.catalogue(settings, o.operator_namespace)
 end
+
+local function namespace_in(is) return is:sub(1, #OBJECTS) == OBJECTS and is:sub(#OBJECTS + 1) or nil end
 
 local function open(self, is)
   local o = self.options
-  if is == "objects" then return groups.start(o) end
+  local namespace = namespace_in(is)
+  if namespace then
+    return groups.start { cluster = o.cluster, namespace = namespace, on_quota = o.on_quota, on_group = o.on_group, on_trouble = o.on_trouble }
+  end
   return asked_groups.start { declared = self.declared, settings = o.settings, generation = o.generation, cluster = o.cluster,
     namespace = o.operator_namespace, on_quota = o.on_quota }
 end
@@ -52,7 +61,7 @@ local function follow(self)
   end
 end
 
--- options: as groups.start, and {settings = function(), generation = function(), operator_namespace}
+-- options: as groups.start without namespace, and {settings = function(), generation = function(), operator_namespace}
 function M.start(options)
   local self = { options = options }
   self.is = words(self)
@@ -73,7 +82,7 @@ function M:follow()
   if self.next and self.next:synced() then
     self.source:stop()
     self.source, self.is, self.next = self.next, is, nil
-    log.info("quota: groups come from another source now", { source = is == "objects" and "PhGroup objects" or "the server of the settings" })
+    log.info("quota: groups come from another source now", { source = namespace_in(is) and is or "the server of the settings" })
   end
   if self.source.look then self.source:look() end
 end

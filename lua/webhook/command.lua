@@ -2,7 +2,6 @@
 
 local ahead = require "ahead"
 local guard = require "guard"
-local inputs = require "inputs"
 
 local M = {}
 
@@ -158,7 +157,7 @@ function M.open(o, cluster, c, leader)
   local more = {
     cluster = c.cluster, policy = function() return c.guard end, settings = function() return c.settings end, leader = leader,
     on_failure = count_failures(c),
-    namespaces = c.namespaces, catalog_namespace = inputs.catalogue(c.settings, c.catalog_namespace), parent_label = c.label,
+    namespaces = c.namespaces, parent_label = c.label,
     operator_namespace = cluster.namespace, address = o.webhook_addr, url = to.url, service = to.service, cert = o.webhook_cert,
     key = o.webhook_key, ca = o.webhook_ca, client_ca = o.webhook_client_ca, on_trouble = trouble_of(),
     groups = function(asked)

@@ -204,6 +204,21 @@ describe("The quota of a group", function()
     end)
   end)
 
+  it("is the one of another namespace when the settings say so, at once", function()
+    reviewed.with({ quota = { cpu = "1" } }, function(world)
+      assert.equal(201, create(world, pod(world, "first", { cpu = "1" })).status)
+      assert.equal(403, create(world, pod(world, "second", { cpu = "1" })).status)
+      local other = world.namespace .. "-catalogue"
+      world.api:apply { apiVersion = "v1", kind = "Namespace", metadata = { name = other } }
+      world.api:apply { apiVersion = "primehub.io/v1alpha1", kind = "PhGroup", metadata = { name = "phusers", namespace = other },
+        spec = { id = harness.GROUP_ID, name = "phusers", enabledDeployment = true, quota = { cpu = "2" } } }
+      world:use_settings { catalogNamespace = other }
+      harness.eventually("the second pod is admitted", 20, function() return create(world, pod(world, "second", { cpu = "1" })).status == 201 end)
+      assert.contains("exceeded cpu quota: 2", create(world, pod(world, "third", { cpu = "1" })).message)
+      world.cluster:request { method = "DELETE", path = "/api/v1/namespaces/" .. other }
+    end)
+  end)
+
   -- The shipped policies without their specs, with one more line of quota.lua's admit; `body` gets their folder.
   local function with_rule(line, body)
     local folder = assert(fs.temporary())
@@ -217,7 +232,7 @@ describe("The quota of a group", function()
   end
 
   it("that its own rule cannot judge admits nothing, and its failure is counted (fault 36)", function()
-    with_rule("do return nothing.here end", function(folder)
+    with_rule('if review.pod then error "odd" end', function(folder)
       reviewed.with({ quota = { cpu = "5" }, words = { "--policies", folder } }, function(world)
         assert.contains("quota.lua failed, so nothing is admitted: quota.lua:", create(world, pod(world, "p", { cpu = "1" })).message)
         assert.truthy(world:ask_operator "/metrics".body:find 'moonphase_policy_errors_total{outcome="error"} [1-9]')
