@@ -68,13 +68,42 @@ local function declared_inside(loop)
   return decls
 end
 
+local COMPARES = { ["=="] = true, ["~="] = true, ["<"] = true, [">"] = true, ["<="] = true, [">="] = true }
+
+-- Whether it is true or false, and so the same whoever comes first.
+local function is_truth(node)
+  return node.is == "unary" and node.op == "not" or node.is == "binary" and COMPARES[node.op] == true
+end
+
+-- The name that is asked to be empty: not x, x == nil.
+local function empty_in(condition)
+  if condition.is == "unary" and condition.op == "not" then return condition.of end
+  if condition.is == "binary" and condition.op == "==" and condition.right.is == "nil" then return condition.left end
+end
+
+-- The name that takes the first value and keeps it: x = x or v, or: if not x then x = v end. nil: none.
+local function kept_first(node, vars)
+  if node.is == "assign" then
+    local target, value = node.targets[1], node.values[1]
+    local keeps = value.is == "binary" and value.op == "or" and is_same(value.left, target)
+    return keeps and uses(value.right, vars) and not is_truth(value.right) and target or nil
+  end
+  local only = node.is == "if" and #node.branches == 1 and not node.otherwise and node.branches[1]
+  local first = only and only.body.is == "block" and #only.body == 1 and only.body[1]
+  local name = only and empty_in(only.test)
+  if not (name and first and first.is == "assign" and is_same(first.targets[1], name)) then return nil end
+  return uses(first.values[1], vars) and name or nil
+end
+
 local function check_loop(loop, func, report)
   local vars, own = {}, declared_inside(loop)
   for _, decl in ipairs(loop.vars) do vars[decl] = true end
   walk.visit(loop.body, function(node)
     if node.is == "function" then return false end
-    local list = appended(node)
-    if list and list.is == "name" and list.decl and not own[list.decl] and not is_sorted_after(func, list, loop.line) then
+    local list, first = appended(node), kept_first(node, vars)
+    if first and not own[first.decl] then
+      report(node, ("`%s` is the first one found by pairs, which walks by name: say which one is meant"):format(show.text(first)))
+    elseif list and list.is == "name" and list.decl and not own[list.decl] and not is_sorted_after(func, list, loop.line) then
       report(node, ("`%s` is filled in the order of pairs, which is that of the names: sort it behind the loop"):format(show.text(list)))
     elseif is_joined(node) and not own[node.targets[1].decl] then
       report(node, ("`%s` is put together in the order of pairs, which is that of the names: gather the parts, sort and join them"):format(

@@ -321,6 +321,12 @@ describe("the order of pairs", function()
     "`all` is put together in the order of pairs")
   tells("that chooses is told", "facts.lua", "return map", "for k, v in pairs(map) do return v end return map",
     "the first one found by pairs")
+  tells("that keeps the first one is told", "facts.lua", "return map", "local one for k in pairs(map) do one = one or k end return one",
+    "`one` is the first one found by pairs, which walks by name: say which one is meant")
+  tells("that takes one where none is yet is told", "facts.lua", "return map",
+    "local one for _, v in pairs(map) do if not one then one = v end end return one", "`one` is the first one found by pairs")
+  accepts("is not told of the least, nor of a flag", "facts.lua", "return map",
+    "local one, has for k in pairs(map) do if not one or k < one then one = k end has = has or k == 'x' end return one, has")
   accepts("is not told of a list that is sorted then", "facts.lua", "return map",
     "local list = {} for k in pairs(map) do list[#list + 1] = k end table.sort(list) return map")
   accepts("is not told of maps", "facts.lua", "return map", "local copy = {} for k, v in pairs(map) do copy[k] = v end return copy")
