@@ -48,7 +48,7 @@ function M.new(options)
   local world = options.controller
   local self = setmetatable({ world = world, dir = options.dir, settings_path = options.settings_path, hooks = hooks_of(options),
     metrics = verdict.metrics(), trial_seconds = options.trial_seconds, on_verdict = options.on_verdict,
-    watching = {}, since = verdict.now(), passed = {}, keeper = options.keeper, kept = options.kept }, M)
+    watching = {}, since = verdict.now(), passed = {}, unproven = 0, keeper = options.keeper, kept = options.kept }, M)
   self.digest = self.kept and self.kept.digest or digests(options.files, world.settings)
   if self.keeper and not self.kept then self.text = { files = options.files, settings = world.settings, digest = self.digest } end
   self.metrics.info:set(1, world.digest)
@@ -130,7 +130,7 @@ local function prove(self)
   wait_for_proof(self)
   local old = self.last_good
   keep(self)
-  self.last_good, world.trial, self.trial_task = nil, nil, nil
+  self.last_good, world.trial, self.trial_task, self.unproven = nil, nil, nil, 0
   let_go(old)
   log.info("the policies have proven themselves; the ones before are let go", { policy = world.digest })
 end
@@ -153,6 +153,10 @@ local function go_back(self, refusal)
   swap(self, good, refusal.object)
   let_go(bad)
   refusal.step = "trial"
+  if self.unproven > 1 then
+    refusal.text = ("%s (with it goes what was saved before and had not stood its trial either: %d saves in all)"):format(refusal.text, self.unproven)
+  end
+  self.unproven = 0
   local told = verdict.refusal(refusal, bad.digest)
   log.error("the new policies are taken back: the last good ones decide again", verdict.fields(told, world.digest))
   keep(self)
@@ -166,7 +170,7 @@ local function go_live(self, c)
   local tried_before = self.last_good -- not proven themselves: what is good is what was before them
   end_trial(self)
   self.last_good = tried_before or before
-  c.taken = true
+  c.taken, self.unproven = true, self.unproven + 1
   c.text = self.keeper and { files = c.files, settings = c.settings, digest = c.digest } or nil
   swap(self, c)
   if tried_before then let_go(before) end

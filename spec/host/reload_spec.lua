@@ -568,6 +568,7 @@ describe("after the swap the policies go back to the last good ones by themselve
     model("m1", 2000)
     model("m2", 2000)
     eventually("they are back", function() return running.generation == good end)
+    assert.contains("had not stood its trial either: 2 saves in all", reloader.refused.text)
   end)
 end)
 
