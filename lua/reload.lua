@@ -200,7 +200,7 @@ local function take(self, c, cause)
   self.metrics.seconds:observe(seconds)
   if c:is_same() then
     log.info("policies and settings decide as before", { policy = was, cause = cause, specs = c.said.specs })
-    return tell(self, nil, "unchanged", self.refused and "what was refused is gone: policies and settings decide as before" or "nothing changed")
+    return tell(self, nil, "unchanged", self.refused and "mended: policies and settings decide as before" or "nothing changed")
   end
   go_live(self, c)
   log.info("policies reloaded", { policy = world.digest, was = was, cause = cause, seconds = seconds, objects = c.result.objects,

@@ -167,7 +167,7 @@ describe("an edit of the policies", function()
     assert.equal(0, #told)
     assert.truthy(save "oops oops")
     assert.is_nil(save(PLAIN))
-    assert.equal("refused, what was refused is gone: policies and settings decide as before", table.concat(told, ", "))
+    assert.equal("refused, mended: policies and settings decide as before", table.concat(told, ", "))
   end)
 
   spec("is replaced by a newer save, and never is there more than one candidate", {}, function()

@@ -2,6 +2,7 @@
 
 local include = require "include"
 local harness = include "spec/lifecycle/harness.lua"
+local folder_of = include("spec/lifecycle/edited.lua").folder_of
 
 -- Writes that this operator made in a namespace so far, counted by the API server itself (its audit log).
 local function writes_at_server(world)
@@ -364,13 +365,7 @@ describe("writes that must not be", function()
       local digest = world:child("Deployment", "m").metadata.annotations["moonphase.primehub.io/policy"]
       assert.matches("^%x+%.%x+$", digest)
       world:stop_operator()
-      local folder = world.folder .. "/policies"
-      assert(fs.make_folder(folder))
-      assert(fs.make_folder(folder .. "/children"))
-      for _, asset in ipairs(moonphase.assets("policies/")) do
-        local file = asset:sub(#"policies/" + 1)
-        assert(fs.write(folder .. "/" .. file, moonphase.read_asset(asset) .. (file == "phases.lua" and "-- another digest\n" or "")))
-      end
+      local folder = folder_of(world, "policies", "phases.lua", "return phases {", "return phases { -- another digest")
       local before = writes_at_server(world)
       world:start_operator { policies = folder }
       loop.sleep(1.5)

@@ -8,18 +8,6 @@ local M = {}
 -- The words of a model that serves, as they stand in phases.lua.
 M.DEPLOYED = '"Deployment is deployed and available now"'
 
--- The built-in policies without their specs, in a folder of the world.
-function M.folder_of(world, name)
-  local folder = world.folder .. "/" .. name
-  assert(fs.make_folder(folder))
-  assert(fs.make_folder(folder .. "/children"))
-  for _, asset in ipairs(moonphase.assets("policies/")) do
-    local file = asset:sub(#"policies/" + 1)
-    if not file:match("_spec%.lua$") and not file:match("_cases%.yaml$") then assert(fs.write(folder .. "/" .. file, moonphase.read_asset(asset))) end
-  end
-  return folder
-end
-
 function M.changed(text, what, old, new)
   local from, to = text:find(old, 1, true)
   assert(from, what .. " has no " .. old .. " any more: this spec edits it")
@@ -29,6 +17,19 @@ end
 -- Replace text in a file, as an editor saves: by a new file that is renamed.
 function M.edit(folder, file, old, new)
   assert(fs.write(folder .. "/" .. file, M.changed(assert(fs.read(folder .. "/" .. file)), file, old, new)))
+end
+
+-- The built-in policies without their specs, in a folder of the world, with `old` replaced by `new` in one file (nil: as they are).
+function M.folder_of(world, name, in_file, old, new)
+  local folder = world.folder .. "/" .. name
+  assert(fs.make_folder(folder))
+  assert(fs.make_folder(folder .. "/children"))
+  for _, asset in ipairs(moonphase.assets("policies/")) do
+    local file = asset:sub(#"policies/" + 1)
+    if not file:match("_spec%.lua$") and not file:match("_cases%.yaml$") then assert(fs.write(folder .. "/" .. file, moonphase.read_asset(asset))) end
+  end
+  if in_file then M.edit(folder, in_file, old, new) end
+  return folder
 end
 
 function M.log_has(world, text)

@@ -2,6 +2,7 @@
 
 local include = require "include"
 local harness = include "spec/lifecycle/harness.lua"
+local edited = include "spec/lifecycle/edited.lua"
 
 local function explain(world, name, ...)
   return assert(process.run { timeout = 30, argv = { process.env("MOONPHASE") or "build/moonphase", "explain", name, "-n", world.namespace, ... } })
@@ -116,13 +117,7 @@ describe("moonphase explain, computed from the cluster", function()
     harness.with({}, function(world)
       world:deploy("m")
       world:phase("m", "Deployed")
-      local folder = world.folder .. "/edited"
-      assert(fs.make_folder(folder))
-      assert(fs.make_folder(folder .. "/children"))
-      for _, asset in ipairs(moonphase.assets("policies/")) do
-        local text = moonphase.read_asset(asset):gsub("Deployment is deployed and available now", "It serves.")
-        assert(fs.write(folder .. "/" .. asset:sub(#"policies/" + 1), text))
-      end
+      local folder = edited.folder_of(world, "edited", "phases.lua", edited.DEPLOYED, '"It serves."')
       local result = explain(world, "m", "--policies", folder, with_settings(world))
       assert.equal(0, result.status, result.errors)
       assert.contains("m is Deployed: It serves.\nits status still says Deployed: Deployment is deployed and available now\n", result.output)

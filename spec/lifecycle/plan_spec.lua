@@ -2,28 +2,12 @@
 
 local include = require "include"
 local harness = include "spec/lifecycle/harness.lua"
+local policies = include("spec/lifecycle/edited.lua").folder_of
 
 local function program(words)
   local argv = { process.env("MOONPHASE") or "build/moonphase" }
   for _, word in ipairs(words) do argv[#argv + 1] = word end
   return assert(process.run { argv = argv, timeout = 60 })
-end
-
--- The built-in policies in a folder of the world, with `old` replaced by `new` in one file (nil: as they are).
-local function policies(world, name, in_file, old, new)
-  local folder = world.folder .. "/" .. name
-  assert(fs.make_folder(folder))
-  assert(fs.make_folder(folder .. "/children"))
-  for _, asset in ipairs(moonphase.assets("policies/")) do
-    local file, text = asset:sub(#"policies/" + 1), moonphase.read_asset(asset)
-    if file == in_file then
-      local from, to = text:find(old, 1, true)
-      assert(from, in_file .. " has no " .. old .. " any more: this spec edits it")
-      text = text:sub(1, from - 1) .. new .. text:sub(to + 1)
-    end
-    assert(fs.write(folder .. "/" .. file, text))
-  end
-  return folder
 end
 
 local function labelled(world, name)

@@ -2,6 +2,7 @@
 
 local include = require "include"
 local harness = include "spec/lifecycle/harness.lua"
+local folder_of = include("spec/lifecycle/edited.lua").folder_of
 
 local BINARY = process.env("MOONPHASE") or "build/moonphase"
 
@@ -300,14 +301,7 @@ end)
 describe("a policy that fails", function()
   it("costs only the object that it was deciding on", function()
     harness.with({ operator = false }, function(world)
-      local folder = world.folder .. "/policies"
-      assert(fs.make_folder(folder))
-      assert(fs.make_folder(folder .. "/children"))
-      for _, name in ipairs(moonphase.assets("policies/")) do
-        assert(fs.write(folder .. "/" .. name:sub(#"policies/" + 1), moonphase.read_asset(name)))
-      end
-      local phases = fs.read(folder .. "/phases.lua")
-      assert(fs.write(folder .. "/phases.lua", phases)) -- unchanged
+      local folder = folder_of(world, "policies")
       local main = fs.read(folder .. "/phdeployment.lua")
       assert(fs.write(folder .. "/phdeployment.lua", [[local poison = function(seen)
   if seen.object.metadata.name == "loops" then while true do end end

@@ -3,30 +3,9 @@
 
 local include = require "include"
 local harness = include "spec/lifecycle/harness.lua"
+local edited = include("spec/lifecycle/edited.lua").folder_of
 
 local COUNT = 5
-
--- The built-in policies in a folder of the world, with `edit(name, text)` applied to each file.
-local function policies(world, name, edit)
-  local folder = world.folder .. "/" .. name
-  assert(fs.make_folder(folder))
-  assert(fs.make_folder(folder .. "/children"))
-  for _, asset in ipairs(moonphase.assets("policies/")) do
-    local file = asset:sub(#"policies/" + 1)
-    assert(fs.write(folder .. "/" .. file, edit(file, moonphase.read_asset(asset))))
-  end
-  return folder
-end
-
--- The policies with `old` replaced by `new` in one file.
-local function edited(world, name, in_file, old, new)
-  return policies(world, name, function(file, text)
-    if file ~= in_file then return text end
-    local from, to = text:find(old, 1, true)
-    assert(from, in_file .. " has no " .. old .. " any more: this spec edits it")
-    return text:sub(1, from - 1) .. new .. text:sub(to + 1)
-  end)
-end
 
 local function labelled(world)
   local n = 0
