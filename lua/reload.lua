@@ -8,8 +8,6 @@
 -- never reads the folder. The trial over, the old ones are let go.
 
 local policies = require "policies"
-local rules = require "reload.rules"
-local trial = require "reload.trial"
 local verdict = require "reload.verdict"
 
 local M = {}
@@ -114,7 +112,7 @@ local function wait_for_proof(self)
   local world = self.world
   while not world.ready do loop.sleep(STEADY_SECONDS) end
   world.leader:wait(function() return self.stopped end)
-  loop.sleep(self.trial_seconds or rules.of(world.settings).trial)
+  loop.sleep(self.trial_seconds or require("reload.rules").of(world.settings).trial)
   while world.rollout:is_busy() do loop.sleep(STEADY_SECONDS) end
 end
 
@@ -174,7 +172,7 @@ local function go_live(self, c)
   c.text = self.keeper and { files = c.files, settings = c.settings, digest = c.digest } or nil
   swap(self, c)
   if tried_before then let_go(before) end
-  world.trial = trial.new(world, self.last_good, { deletions = c.rules.deletions, back = function(refusal) go_back(self, refusal) end })
+  world.trial = require("reload.trial").new(world, self.last_good, { deletions = c.rules.deletions, back = function(refusal) go_back(self, refusal) end })
   self.trial_task = loop.spawn(prove, self)
 end
 

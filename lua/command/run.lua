@@ -2,9 +2,7 @@
 
 local controller = require "controller"
 local feature = require "feature"
-local first = require "reload.first"
 local inputs = require "inputs"
-local last_good = require "reload.last_good"
 local leader = require "leader"
 local options = require "options"
 local policies = require "policies"
@@ -293,9 +291,9 @@ end
 -- (waits) Those that proved themselves, if there are.
 local function begin_with_last_good(o, state)
   local namespace, name = serving.last_good(o, state.cluster.namespace)
-  state.keeper = last_good.new { cluster = state.cluster, namespace = namespace, name = name, leader = state.leader, dry_run = o.dry_run,
+  state.keeper = require("reload.last_good").new { cluster = state.cluster, namespace = namespace, name = name, leader = state.leader, dry_run = o.dry_run,
     count = function() state.controller.metrics.writes:add(1, "ConfigMap") end }
-  begin_with(state, first.of_keeper(state.keeper, o.policies, o.settings))
+  begin_with(state, require("reload.first").of_keeper(state.keeper, o.policies, o.settings))
   if state.kept then log.info("begun with the last good policies", { where = state.keeper:place() }) end
 end
 
@@ -310,7 +308,7 @@ return options.main(function(words)
   loop.sleep(0) -- loading everything in one turn would be a long one
   local state = {}
   check_files(o)
-  if not o.last_good then begin_with(state, first.of_folder(o.policies, o.settings)) end
+  if not o.last_good then begin_with(state, require("reload.first").of_folder(o.policies, o.settings)) end
   if not o.sandbox then state.cluster = open_cluster(o) end
   open_servers(o, state)
   if o.sandbox then -- after all that may be refused: it leaves a folder
