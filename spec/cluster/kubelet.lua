@@ -146,7 +146,7 @@ function M.start(cluster, options)
     on_change = function(key, change)
       if change ~= "removed" then schedule(self, key) else self.played[key] = nil end
     end }
-  assert(self.pods:wait_synced(30), "the kubelet cannot watch pods")
+  assert(self.pods:wait_synced(120), "the kubelet cannot watch pods") -- an API server behind a storm of writes takes its time
   return self
 end
 
