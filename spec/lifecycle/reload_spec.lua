@@ -86,6 +86,27 @@ describe("an edit of the policies folder", function()
     end)
   end)
 
+  it("is on trial at a standby from when it leads", function()
+    local words = { "--leader-elect", "--lease", "trials-" .. process.id }
+    with_folder({ settings = { reload = { trial = "3s", check = "0s" } }, words = function() return words end }, function(world, folder)
+      world:phase((world:deploy "m").metadata.name, "Deployed")
+      local first, first_log = world.operator, world.log
+      world:start_operator { policies = folder, words = { "--control-socket", world.folder .. "/second.sock", table.unpack(words) } }
+      logged(world, "caches are complete")
+      edit(folder, "facts.lua", "  s.private = s.spec.endpoint", '  if s.name == "odd" then error "odd indeed" end\n  s.private = s.spec.endpoint')
+      harness.eventually("the edit has stood its trial where it decides", 20, function()
+        return (fs.read(first_log) or ""):find("have proven themselves", 1, true)
+      end)
+      assert.is_false(log_has(world, "have proven themselves"), "the standby decided nothing")
+      first:signal("TERM")
+      logged(world, "this process leads", 30)
+      first:wait(28)
+      world:deploy "odd"
+      logged(world, "the new policies are taken back")
+      world:phase("odd", "Deployed")
+    end)
+  end)
+
   it("leaves the lease to its holder, however many come one after the other", function()
     local name = "reloads-" .. process.id
     with_folder({ words = function() return { "--leader-elect", "--lease", name } end }, function(world, folder)
