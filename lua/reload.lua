@@ -304,7 +304,8 @@ end
 
 -- Lines for /readyz?verbose.
 function M:lines()
-  return verdict.lines({ digest = self.world.digest, since = self.since }, self.refused, self.words)
+  local before = self.last_good and self.last_good.digest
+  return verdict.lines({ digest = self.world.digest, since = self.since, before = before }, self.refused, self.words)
 end
 
 function M:stop()

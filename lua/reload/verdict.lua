@@ -41,9 +41,10 @@ function M.fields(refusal, live_digest)
     nil_path = refusal.path, policy = live_digest, refused = refusal.digest }
 end
 
--- Lines for /readyz?verbose: what decides, and what was refused. `live`: {digest, since}.
+-- Lines for /readyz?verbose: what decides, and what was refused. `live`: {digest, since, before (of the ones to go back to, or nil)}.
 function M.lines(live, refusal, last)
   local lines = { "policy " .. live.digest .. (live.since and " since " .. live.since or "") }
+  if live.before then lines[#lines + 1] = ("on trial: at trouble it goes back to policy %s"):format(live.before) end
   if last then lines[#lines + 1] = "reload: " .. last end
   if refusal then
     lines[#lines + 1] = ("reload: refused at %s, step %s: %s"):format(refusal.at, refusal.step, refusal.text)

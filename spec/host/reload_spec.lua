@@ -411,9 +411,10 @@ describe("after the swap the policies go back to the last good ones by themselve
   local PICKY = TWO:gsub("local live", "if o.spec.port > 1000 then error 'too high' end\n  local live", 1)
 
   spec("at errors on 3 objects", { models = 10 }, function()
-    local good = running.generation
+    local good, digest = running.generation, running.digest
     assert.is_nil(save(PICKY))
     settled()
+    assert.contains("on trial: at trouble it goes back to policy " .. digest, reloader:lines())
     assert.equal("two", status_of "m1".said)
     model("m1", 2000)
     model("m2", 2000)
@@ -428,6 +429,7 @@ describe("after the swap the policies go back to the last good ones by themselve
     assert.contains("errors on 3 objects", reloader.refused.text)
     assert.contains("too high", reloader.refused.text)
     assert.is_nil(running.trial)
+    assert.falsy(reloader:lines():find("on trial", 1, true))
     assert.is_nil(save(PLAIN), "and the next save is tried as ever")
   end)
 
