@@ -325,6 +325,19 @@ Started: Started container main]], told())
     assert.equal(0, get("pods", "bad").status.containerStatuses[1].restartCount)
   end)
 
+  it("cannot be made when a variable tells of another container's amount, and there is none of that name", function()
+    local function asks(name)
+      return json.array { { name = "A", valueFrom = { resourceFieldRef = { containerName = name, resource = "limits.cpu" } } } }
+    end
+    pod(function(o) o.spec.containers[1].env = asks "nobody" end)
+    c:run_for(5)
+    assert.equal("CreateContainerConfigError", waiting())
+    assert.equal("container nobody not found", main().state.waiting.message)
+    pod(function(o) o.metadata.name, o.spec.containers[1].env = "fine", asks(o.spec.containers[1].name) end)
+    c:run_for(5)
+    assert.equal("Running", get("pods", "fine").status.phase)
+  end)
+
   it("waits for a Secret or ConfigMap that it needs, and for one of its keys", function()
     pod(function(o)
       o.spec.containers[1].env = json.array { { name = "A", valueFrom = { secretKeyRef = { name = "s", key = "k" } } } }

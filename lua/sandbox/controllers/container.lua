@@ -44,6 +44,18 @@ end
 
 local function pulled_cell(node, image) return "pulled/" .. node .. "/" .. image end
 
+-- The container whose amounts a variable tells must be one of the pod.
+local function no_container(pod, reference)
+  local name = reference and reference.containerName or ""
+  if name == "" then return nil end
+  for _, list in ipairs { pod.spec.containers, pod.spec.initContainers or NONE } do
+    for _, one in ipairs(list) do
+      if one.name == name then return nil end
+    end
+  end
+  return ("container %s not found"):format(name)
+end
+
 -- What stands in the way of its environment: the sentence, or nil.
 local function trouble_with(c, pod, spec)
   local namespace = pod.metadata.namespace
@@ -63,6 +75,7 @@ local function trouble_with(c, pod, spec)
   for _, variable in ipairs(spec.env or NONE) do
     local source = variable.valueFrom or NONE
     local trouble = look("configmaps", "ConfigMap", source.configMapKeyRef) or look("secrets", "Secret", source.secretKeyRef)
+      or no_container(pod, source.resourceFieldRef)
     if trouble then return trouble end
   end
 end
