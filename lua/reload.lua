@@ -277,6 +277,7 @@ function M:request(cause)
     while not (self.world.ready or self.stopped) do loop.sleep(AGAIN_SECONDS) end
     local ok, why = pcall(look, self, cause)
     self.again = false
+    self.world.rollout:resume() -- an operator that began with its last good policies has waited for this verdict
     if not ok then refuse(self, { step = "reload", text = "an error of moonphase itself: " .. tostring(why) }) end
   end)
 end
@@ -296,10 +297,12 @@ function M:start()
   local back = self.kept and self.kept.taken_back
   if found and back and found.digest == back.digest then
     self.digest = found.digest
+    self.world.rollout:resume()
     return refuse(self, { step = "trial", text = ("this save went live at an earlier run, and was taken back at %s: %s. Edit it, or send SIGHUP to try "
       .. "it again"):format(back.at, back.text) }, found.digest)
   end
-  if not found or found.digest ~= self.digest then self:request "a change at the start" end
+  if not found or found.digest ~= self.digest then return self:request "a change at the start" end
+  self.world.rollout:resume()
 end
 
 -- Lines for /readyz?verbose.

@@ -207,7 +207,7 @@ end
 function M:start_moving(key, handle, child, moved)
   local halted = is_halted(self, moved.cause, handle)
   self.pinned[key] = nil
-  if halted or self.moving_count >= self.budget then
+  if halted or self.paused or self.moving_count >= self.budget then
     self.held[key] = { cause = moved.cause, halted = halted or nil }
     return as_it_was(child, moved.was), moved.digest
   end
@@ -274,7 +274,7 @@ end
 
 -- One at a time: who is woken takes the place, or passes and leaves it to the next.
 function M:advance()
-  if next(self.held) == nil or self.moving_count >= self.budget then return end
+  if self.paused or next(self.held) == nil or self.moving_count >= self.budget then return end
   local key
   for name, one in pairs(self.held) do -- the first by name, so that a run can be repeated
     local may_go = not one.halted and not (one.cause == "policy" and self.stopped)
@@ -283,6 +283,14 @@ function M:advance()
   if not key then return end
   self.held[key] = nil
   self.world:add(key)
+end
+
+-- From now on nobody begins to move, until resume(): other policies may be swapped in soon, and would move it back.
+function M:pause() self.paused = true end
+
+function M:resume()
+  self.paused = false
+  self:advance()
 end
 
 function M:forget(key)

@@ -327,6 +327,7 @@ return options.main(function(words)
     catalog_namespace = state.cluster.namespace, dry_run = o.dry_run, resync_seconds = tonumber(o.resync_seconds),
     leader = state.leader,
   }
+  if state.kept then state.controller.rollout:pause() end -- until the folder, which may be on trial already, has its verdict
   log.info("moonphase runs", { catalogue = inputs.catalogue(state.settings, state.cluster.namespace),
     version = moonphase.version, policy = state.controller.digest,
     namespaces = o.all_namespaces and "all" or table.concat(state.controller.namespaces, ",") })

@@ -96,6 +96,27 @@ describe("run --last-good", function()
     end)
   end)
 
+  it("restarts no model for an edit that was on trial and goes on being so", function()
+    harness.with({ operator = false, settings = QUICK }, function(world)
+      local folder = folder_of(world, "policies")
+      serves(world, folder)
+      world:use_settings { reload = { trial = "1h", check = "0s" } }
+      logged(world, "policies reloaded")
+      edit(folder, "children/deployment.lua", "app = s.settings.appLabel", 'tier = "one", app = s.settings.appLabel')
+      local function template() return world:child("Deployment", "m").spec.template.metadata.labels.tier end
+      harness.eventually("the edit moved the model", 20, function() return template() == "one" end)
+      world:phase("m", "Deployed")
+      local before = world:child("Deployment", "m").metadata.generation
+      crash(world)
+      start(world, folder)
+      logged(world, "begun with the last good policies")
+      logged(world, "policies reloaded")
+      loop.sleep(1)
+      assert.equal("one", template())
+      assert.equal(before, world:child("Deployment", "m").metadata.generation, "it was written in between")
+    end)
+  end)
+
   it("does not try a save anew that was taken back, until it is edited", function()
     harness.with({ operator = false, settings = QUICK }, function(world)
       local folder = folder_of(world, "policies")
