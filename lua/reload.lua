@@ -231,7 +231,7 @@ end
 local function try(self, found, cause)
   local c <close> = require("reload.candidate").new { world = self.world, files = found.files, settings = found.settings,
     name = self.dir or "built-in policies", dir = self.dir, settings_path = self.settings_path, digest = found.digest,
-    lint_known = passed_before(self, found.digest), hooks = self.hooks,
+    lint_known = passed_before(self, found.digest), hooks = self.hooks, last_good = self.keeper and self.keeper:place(),
     specs_known = self.dir == nil or passed_before(self, found.files_digest) ~= nil }
   local ok, why = c:try()
   settle(self)

@@ -52,7 +52,8 @@ local function load(c)
   if not declaration then return nil, { text = why } end
   local world = c.world
   if not json.equal(declaration.kind, world.declaration.kind) or declaration.label ~= world.label then
-    return nil, { text = "the controller's kind or label is another one: that cannot change while it runs; start moonphase again" }
+    return nil, { text = "the controller's kind or label is another one: that cannot change while it runs; "
+      .. (c.last_good and ("delete the %s and start moonphase again"):format(c.last_good) or "start moonphase again") }
   end
   c.declaration = declaration
   local misfit = misset.failure(generation, world.module, declaration, c.files, c.settings_path, c.settings)
@@ -171,10 +172,10 @@ M.STEPS = {
 
 -- options: {world (the controller), files, settings, name, dir (nil: the built-in ones), digest (of what was read), specs_known (these
 -- files' specs passed already), lint_known (what it said of the same files and settings, which passed), hooks {lint, check},
--- settings_path (of the administrator's)}
+-- settings_path (of the administrator's), last_good (where they are kept, for people; nil: nowhere)}
 function M.new(options)
   return setmetatable({ world = options.world, files = options.files, settings = options.settings, name = options.name,
-    settings_path = options.settings_path, dir = options.dir, digest = options.digest,
+    settings_path = options.settings_path, dir = options.dir, digest = options.digest, last_good = options.last_good,
     specs_known = options.specs_known, lint_known = options.lint_known, hooks = options.hooks,
     began = loop.now(), said = {} }, Candidate)
 end

@@ -360,6 +360,13 @@ describe("an edit is refused, and the policies before it go on:", function()
     assert.contains("check: not complete, 10 states", words)
   end)
 
+  spec("another kind or label, which takes a new start, and one that does not begin with the last good policies", {}, function()
+    local other = edited('label = "model"', 'label = "other"')
+    assert.contains("cannot change while it runs; start moonphase again", save(other).text)
+    reloader.keeper = { place = function() return "ConfigMap hub/kept" end, stop = function() end }
+    assert.contains("cannot change while it runs; delete the ConfigMap hub/kept and start moonphase again", save(other .. "\n").text)
+  end)
+
   spec("a folder that is not there any more", {}, function()
     fs.remove(folder .. "/phdeployment.lua")
     reloader:request "a spec"
