@@ -5,7 +5,8 @@
 -- (reload/candidate.lua). There is one at a time: a newer save drops the one under way. What passes every step is
 -- swapped in between two calls of a policy (controller:swap), every object is queued for it, and it is on trial
 -- (reload/trial.lua) with the last good ones kept beside it, states, watches and all: going back is another swap, at once, and
--- never reads the folder. The trial over, the old ones are let go.
+-- never reads the folder. The trial over, the old ones are let go, and where a `keeper` is given (reload/last_good.lua) the new ones
+-- are kept for who starts next.
 
 local policies = require "policies"
 local verdict = require "reload.verdict"
@@ -43,10 +44,11 @@ end
 -- (candidate.lua says what), hooks = {lint, check} in place of ours, trial_seconds (in place of settings.reload.trial),
 -- on_verdict = function(refusal or nil, words), keeper (last_good.lua; nil: none), kept (what it had, if that is what is live)}
 function M.new(options)
-  local world = options.controller
+  local world, kept = options.controller, options.kept
   local self = setmetatable({ world = world, dir = options.dir, settings_path = options.settings_path, hooks = hooks_of(options),
     metrics = verdict.metrics(), trial_seconds = options.trial_seconds, on_verdict = options.on_verdict,
-    watching = {}, since = verdict.now(), passed = {}, unproven = 0, keeper = options.keeper, kept = options.kept }, M)
+    watching = {}, since = verdict.now(), passed = {}, unproven = 0, keeper = options.keeper,
+    kept = kept and { digest = kept.digest, taken_back = kept.taken_back } }, M)
   self.digest = self.kept and self.kept.digest or digests(options.files, world.settings)
   if self.keeper and not self.kept then self.text = { files = options.files, settings = world.settings, digest = self.digest } end
   self.metrics.info:set(1, world.digest)
