@@ -157,4 +157,14 @@ function M.run(files, label)
   return outcome
 end
 
+-- What run() found, as a refusal of these files: {text, failure (a PolicyError) of the first test that failed}; nil: none failed.
+function M.refusal(outcome)
+  local first = outcome.failed[1]
+  if not first then return nil end
+  local where = first.test and ("%s: %s: "):format(first.file, first.test) or ""
+  local others = #outcome.failed > 1 and (" (and %d more)"):format(#outcome.failed - 1) or ""
+  local is_meant = (first.failure.text or ""):find "expected .+, got " and "; if that is meant, edit the spec, too" or ""
+  return { failure = first.failure, text = where .. guard.sentence(first.failure) .. others .. is_meant }
+end
+
 return M

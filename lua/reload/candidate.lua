@@ -128,12 +128,9 @@ local function end_specs(c)
   if not c.specs_task then return true, c.specs_known and "as before" or "none" end
   local ok, outcome = c.specs_task:join()
   if not ok then return nil, { text = "the specs could not be run: " .. tostring(outcome) } end
-  local first = outcome.failed[1]
-  if not first then return true, ("%d passed"):format(outcome.count) end
-  local where = first.test and ("%s: %s: "):format(first.file, first.test) or ""
-  local others = #outcome.failed > 1 and (" (and %d more)"):format(#outcome.failed - 1) or ""
-  local is_meant = (first.failure.text or ""):find "expected .+, got " and "; if that is meant, edit the spec, too" or ""
-  return nil, { failure = first.failure, text = where .. guard.sentence(first.failure) .. others .. is_meant }
+  local refusal = specs.refusal(outcome)
+  if refusal then return nil, refusal end
+  return true, ("%d passed"):format(outcome.count)
 end
 
 -- check(files, settings, seconds or nil for all) -> {complete=bool, states=, text=}, or nil and a refusal; waits.

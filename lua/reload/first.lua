@@ -16,18 +16,15 @@ local M = {}
 
 local MODULE = "phdeployment"
 
--- What lint or the specs refuse of these files, first of all: {step=, text=, failure=}; nil: nothing. (Not to be done in the operator's own
--- process, unless there is no other: reload/apart.lua.)
+-- (waits) What lint or the specs refuse of these files, first of all: {step=, text=, failure=}; nil: nothing. (Not to be done in the
+-- operator's own process, unless there is no other: reload/apart.lua.)
 function M.refusal(files, settings)
   for _, finding in ipairs(require("lint").check(files, settings, { specs = false })) do
     if finding.severity ~= "warning" then return { step = "lint", text = guard.sentence(finding), failure = finding } end
   end
-  local refusal
-  require("suite").run(files, { label = "policies", tell = function(test)
-    if test.ok or refusal then return end
-    local failure = test.failure or { text = test.text, file = test.file }
-    refusal = { step = "specs", text = ("%s: %s: %s"):format(test.file, test.name, guard.sentence(failure)), failure = failure }
-  end })
+  local specs = require "specs"
+  local refusal = #specs.names(files) > 0 and specs.refusal(specs.run(files, "policies")) or nil
+  if refusal then refusal.step = "specs" end
   return refusal
 end
 
