@@ -6,7 +6,7 @@ B       := build/$(MODE)
 CFLAGS  ?= -O2 -g
 PKGS    := lua5.4 libcurl yaml-0.1 libcjson libuv libmicrohttpd gnutls libcrypto liblz4
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wconversion
-OURS    := -std=c11 -D_GNU_SOURCE $(WARN) $(if $(CI),-Werror) -Icore -Ispec -DMOONPHASE_VERSION='"$(VERSION)"'
+OURS    := -std=c11 -D_GNU_SOURCE $(WARN) $(if $(CI),-Werror) -Icore -Ispec
 ifeq ($(MODE),asan)
 OURS    += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS += -fsanitize=address,undefined
@@ -44,6 +44,13 @@ $(B)/libmoonphase.a: $(OBJECTS)
 
 $(B)/%.o: %.c Makefile | build/.deps
 	@mkdir -p $(@D) && echo "  cc $<" && $(CC) $(OURS) $(INCS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+# The one object that knows the version is built anew when that is another one.
+$(B)/core/base/version.o: OURS += -DMOONPHASE_VERSION='"$(VERSION)"'
+$(B)/core/base/version.o: $(B)/version
+$(B)/version: FORCE
+	@mkdir -p $(@D) && echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
+FORCE:
 
 $(B)/assets.S: $(ASSETS) spec/assets Makefile
 	@mkdir -p $(@D) && spec/assets $(ASSETS) > $@

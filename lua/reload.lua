@@ -203,7 +203,7 @@ local function take(self, c, cause)
     return tell(self, nil, "unchanged", self.refused and "mended: policies and settings decide as before" or "nothing changed")
   end
   go_live(self, c)
-  log.info("policies reloaded", { policy = world.digest, was = was, cause = cause, seconds = seconds, objects = c.result.objects,
+  log.info("policies reloaded", { policy = world.digest, was = was, cause = cause, seconds = seconds, took = c:times(), objects = c.result.objects,
     restarts = c.result.restarts, failing = c.result.erring > 0 and c.result.erring or nil,
     deletions = #c.result.deletions > 0 and #c.result.deletions or nil, specs = c.said.specs,
     check = c.said.check, lint = c.said.lint, watches = c.said.watches })

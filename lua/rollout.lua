@@ -213,8 +213,9 @@ function M:start_moving(key, handle, child, moved)
   end
   self.held[key], self.moving[key] = nil, moved
   self.moving_count = self.moving_count + 1
+  local waiting = self:waiting() -- so far: nobody is known to wait when the first one moves, and a 0 would read as if it were the only one
   log.info(moved.cause == "policy" and "rollout: a model moves to the new policy" or "rollout: a model takes an edit of its group or instance type",
-    { key = key, policy = self.world.digest, waiting = self:waiting() })
+    { key = key, policy = self.world.digest, waiting = waiting > 0 and waiting or nil })
   return child, moved.wanted
 end
 

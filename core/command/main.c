@@ -7,14 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/version.h"
 #include "command/command.h"
 #include "http/client.h"
 #include "loop/loop.h"
 #include "script/host.h"
-
-#ifndef MOONPHASE_VERSION
-#define MOONPHASE_VERSION "dev"
-#endif
 
 #define USAGE 2
 
@@ -52,7 +49,7 @@ static struct invocation read_words(const char *const *words)
 	for (; *words && **words == '-'; words++) {
 		const char *word = *words;
 		if (strcmp(word, "--version") == 0)
-			v.status = printf("moonphase %s\n", MOONPHASE_VERSION) < 0;
+			v.status = printf("moonphase %s\n", moonphase_version) < 0;
 		else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
 			v.status = print_help();
 		else if (strncmp(word, "--lua=", 6) == 0)

@@ -5,16 +5,14 @@
  * installs signal handlers. An API client must have none of these; each is turned off here, by
  * name. A request comes from our own code, yet its parts (a server's URL from a kubeconfig, a
  * token from a file) come from outside: what could smuggle in a second header line is refused. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/version.h"
 #include "base/xalloc.h"
 #include "http/client_internal.h"
-
-#ifndef MOONPHASE_VERSION
-#define MOONPHASE_VERSION "dev"
-#endif
 
 #define TIMEOUT_MAX_MS (24ul * 24 * 3600 * 1000) /* fits curl's int milliseconds */
 #define BUFFER_BYTES (16l << 10) /* a TLS record; one to receive, one to send */
@@ -246,7 +244,9 @@ static void set_habits(struct http_exchange *x, const struct http_request *r)
 	curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1l);
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, r->keep_alive_probes ? STREAM_BUFFER_BYTES : BUFFER_BYTES);
 	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES);
-	curl_easy_setopt(easy, CURLOPT_USERAGENT, "moonphase/" MOONPHASE_VERSION);
+	char agent[96];
+	snprintf(agent, sizeof agent, "moonphase/%s", moonphase_version);
+	curl_easy_setopt(easy, CURLOPT_USERAGENT, agent); /* curl keeps a copy */
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, x->curl_text);
 	curl_easy_setopt(easy, CURLOPT_SHARE, x->client->share);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, client_socket_open);

@@ -300,7 +300,9 @@ static int l_check_state(lua_State *L)
 static int l_stats(lua_State *L)
 {
 	struct policy_stats s = policy_stats(generation_policy(L));
-	lua_createtable(L, 0, 4);
+	lua_createtable(L, 0, 5);
+	lua_pushnumber(L, s.seconds);
+	lua_setfield(L, -2, "seconds");
 	set_integer(L, "memory", (lua_Integer)s.memory);
 	set_integer(L, "memory_peak", (lua_Integer)s.memory_peak);
 	set_integer(L, "calls", (lua_Integer)s.calls);

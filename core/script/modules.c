@@ -12,12 +12,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/version.h"
 #include "script/bind.h"
 #include "script/files.h"
-
-#ifndef MOONPHASE_VERSION
-#define MOONPHASE_VERSION "dev"
-#endif
 
 #define LOADED "moonphase.loaded"
 
@@ -236,6 +233,6 @@ void modules_open(lua_State *L)
 	lua_pushcfunction(L, l_require);
 	lua_setglobal(L, "require");
 	luaL_newlib(L, moonphase_functions);
-	set_text(L, "version", MOONPHASE_VERSION);
+	set_text(L, "version", moonphase_version);
 	lua_setglobal(L, "moonphase");
 }

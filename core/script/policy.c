@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <lauxlib.h>
 
@@ -28,6 +29,13 @@
 struct policy *policy_of(lua_State *L)
 {
 	return *(struct policy **)lua_getextraspace(L);
+}
+
+static uint64_t thread_cpu_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 /* --- the gate --- */
@@ -51,6 +59,7 @@ static enum script_outcome enter(struct policy *p, lua_CFunction inside, struct 
 	p->is_busy = true;
 	entry->p = p;
 	entry->blame = SCRIPT_ERROR;
+	p->entered_cpu_ns = thread_cpu_ns();
 	policy_entered(p);
 	memset(&p->error, 0, sizeof p->error);
 	p->loading_count = 0;
@@ -86,6 +95,7 @@ static void leave(struct policy *p)
 		lua_settop(L, 0);
 	}
 	policy_left(p);
+	p->cpu_ns += thread_cpu_ns() - p->entered_cpu_ns;
 	p->is_busy = false;
 }
 
@@ -315,7 +325,7 @@ void policy_free(struct policy *p)
 struct policy_stats policy_stats(const struct policy *p)
 {
 	return (struct policy_stats){.memory = p->limits.used, .memory_peak = p->limits.peak, .calls = p->calls,
-		.instructions = p->instructions};
+		.instructions = p->instructions, .seconds = (double)p->cpu_ns / 1e9};
 }
 
 const char *policy_digest(const struct policy *p)

@@ -80,6 +80,7 @@ enum script_outcome policy_check_state(struct policy *p, struct policy_error *e)
 struct policy_stats {
 	size_t memory, memory_peak;
 	uint64_t calls, instructions; /* of the last call, to 1,000 */
+	double seconds;               /* of processor time, in all calls together */
 };
 struct policy_stats policy_stats(const struct policy *p);
 const char *policy_digest(const struct policy *p); /* sha256 of names and sources, hex, first 16 digits */

@@ -37,6 +37,7 @@ struct policy {
 	int loading_count;
 	bool is_busy;
 	uint64_t instructions_max, wall_ms_max, calls, instructions;
+	uint64_t cpu_ns, entered_cpu_ns; /* of all calls; of the thread when this one began */
 	struct fingerprint print;
 	struct policy_error error; /* filled where an error is met, before the stack is unwound */
 	char digest[17];

@@ -121,8 +121,8 @@ local function control_pages(state)
     return 200, json.encode(answer), "application/json"
   end
   pages["/stats"] = function()
-    return 200, json.encode { turns = loop.turns(), requests = state.cluster and state.cluster:counts(),
-      policy = state.controller and state.controller.generation:stats() }, "application/json"
+    return 200, json.encode { turns = loop.turns(), memory = { lua = math.floor(collectgarbage "count" * 1024) },
+      requests = state.cluster and state.cluster:counts(), policy = state.controller and state.controller.generation:stats() }, "application/json"
   end
   pages["/turns/reset"] = function()
     loop.turns(true)

@@ -459,7 +459,7 @@ function generation:call_apart(calls) end
 function generation:describe(module) end
 ---Compare what is reachable from the policy's functions with what it was after load. true | nil, PolicyError
 function generation:check_state() end
----{memory=, memory_peak=, calls=, instructions= of the last call}
+---{memory=, memory_peak=, calls=, instructions= of the last call, seconds= of processor time in all calls}
 function generation:stats() end
 ---The lines of one of its files that were executed so far, as a set: {[3]=true}; nil without coverage.
 function generation:lines(file) end

@@ -9,6 +9,7 @@
 
 local include = require "include"
 local api_words = include "spec/cluster/api.lua"
+local figure = include "spec/bench/figure.lua"
 local proc = include "spec/bench/proc.lua"
 
 local SECONDS, RATE = tonumber(args[1]) or 8, tonumber(args[2]) or 2000
@@ -16,11 +17,6 @@ local BINARY = process.env("MOONPHASE") or "build/moonphase"
 local PORT = 20000 + process.id % 20000
 local GOAL_MS = 2
 local CONNECTIONS = 16
-
-local function figure(name, value, unit, goal, ok)
-  io.write(("%-34s %10.2f %-5s goal %8s  %s\n"):format(name, value, unit, goal, ok and "ok" or "short"))
-  io.flush()
-end
 
 local folder = assert(fs.temporary())
 local cluster = assert(kube.open {})
@@ -87,15 +83,15 @@ local spent = proc.cpu(operator.id) - cpu_before
 local text = http.request({ url = "http://localhost/metrics", unix = folder .. "/sock" }).body
 local function inside(le) return tonumber(text:match('controller_runtime_webhook_latency_seconds_bucket{webhook="/quota",le="' .. le .. '"} (%d+)')) or 0 end
 
-figure("reviews a second", found.total / found.seconds, "/s", tostring(RATE), found.total / found.seconds >= 0.98 * RATE)
-figure("reviews failed or wrong", found.failed, "", "0", found.failed == 0)
-figure("review p50, as the caller sees it", found.p50, "ms", "-", true)
-figure("review p99, as the caller sees it", found.p99, "ms", tostring(GOAL_MS), found.p99 <= GOAL_MS)
-figure("review p99.9", found.p999, "ms", "-", true)
-figure("reviews within 0.25 ms inside", 100 * inside("0.00025") / inside("%+Inf"), "%", "-", true)
+figure.show("reviews a second", found.total / found.seconds, "/s", tostring(RATE), found.total / found.seconds >= 0.98 * RATE)
+figure.show("reviews failed or wrong", found.failed, "", "0", found.failed == 0)
+figure.show("review p50, as the caller sees it", found.p50, "ms", "-", true)
+figure.show("review p99, as the caller sees it", found.p99, "ms", tostring(GOAL_MS), found.p99 <= GOAL_MS)
+figure.show("review p99.9", found.p999, "ms", "-", true)
+figure.show("reviews within 0.25 ms inside", 100 * inside("0.00025") / inside("%+Inf"), "%", "-", true)
 local turns = json.decode(http.request({ url = "http://localhost/stats", unix = folder .. "/sock" }).body).turns
-figure("longest turn, in processor time", turns.longest_cpu_us / 1000, "ms", "10", turns.longest_cpu_us <= 10000)
-figure("processor time a review", spent * 1e6 / found.total, "us", "-", true)
+figure.show("longest turn, in processor time", turns.longest_cpu_us / 1000, "ms", "10", turns.longest_cpu_us <= 10000)
+figure.show("processor time a review", spent * 1e6 / found.total, "us", "-", true)
 
 operator:signal("TERM")
 operator:wait(30)

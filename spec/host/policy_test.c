@@ -577,6 +577,7 @@ TEST(a_policy_that_fails_is_as_good_as_new)
 		CHECK_INT(policy_check_state(p, &error), ==, SCRIPT_OK);
 	}
 	CHECK_INT(policy_stats(p).calls, ==, 24);
+	CHECK(policy_stats(p).seconds > 0 && policy_stats(p).seconds < 5);
 	CHECK(call(p, "{}") == SCRIPT_OK && policy_stats(p).instructions < 1000);
 }
 

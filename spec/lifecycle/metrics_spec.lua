@@ -105,3 +105,17 @@ describe("a running operator's metrics", function()
     for name in pairs(all) do assert.truthy(families[name], name .. " is emitted and not listed in README.md") end
   end)
 end)
+
+describe("a running operator's /stats", function()
+  it("tell of what it uses: its Lua, its policies, turns of the loop, requests", function()
+    harness.with({}, function(world)
+      world:deploy "m"
+      world:phase("m", "Deployed")
+      local stats = json.decode(world:ask_operator("/stats").body)
+      assert.truthy(stats.policy.calls > 0 and stats.policy.seconds > 0, "decisions, and the processor time they took")
+      assert.truthy(stats.policy.seconds < 5, "a few decisions take milliseconds")
+      assert.truthy(stats.memory.lua > 100000 and stats.policy.memory > 10000, "bytes")
+      assert.truthy(stats.turns.count > 0 and stats.requests.writes > 0)
+    end)
+  end)
+end)
