@@ -21,7 +21,7 @@ ASSETS  := $(sort $(shell find lua policies crds -type f 2>/dev/null | grep -vE 
 TESTS   := $(patsubst spec/host/%.c,$(B)/spec/%,$(wildcard spec/host/*_test.c))
 SUPPORT := $(patsubst %.c,$(B)/%.o,$(filter-out %_test.c,$(wildcard spec/host/*.c)))
 
-.PHONY: all help deps run test check lint asan valgrind fuzz bench install clean
+.PHONY: all help deps run test check lint asan valgrind fuzz bench install clean FORCE
 all: build/moonphase ## build the program
 
 help: ## this list
@@ -50,7 +50,6 @@ $(B)/core/base/version.o: OURS += -DMOONPHASE_VERSION='"$(VERSION)"'
 $(B)/core/base/version.o: $(B)/version
 $(B)/version: FORCE
 	@mkdir -p $(@D) && echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
-FORCE:
 
 $(B)/assets.S: $(ASSETS) spec/assets Makefile
 	@mkdir -p $(@D) && spec/assets $(ASSETS) > $@

@@ -15,7 +15,7 @@ local KINDS = {
   ClusterRole = { "/apis/rbac.authorization.k8s.io/v1", "clusterroles", cluster = true },
   ClusterRoleBinding = { "/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", cluster = true },
   PhDeployment = { "/apis/primehub.io/v1alpha1", "phdeployments" }, PhGroup = { "/apis/primehub.io/v1alpha1", "phgroups" },
-  InstanceType = { "/apis/primehub.io/v1alpha1", "instancetypes" },
+  Lease = { "/apis/coordination.k8s.io/v1", "leases" }, InstanceType = { "/apis/primehub.io/v1alpha1", "instancetypes" },
 }
 
 local PATCHES = { merge = "application/merge-patch+json", strategic = "application/strategic-merge-patch+json",
