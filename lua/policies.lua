@@ -242,13 +242,13 @@ function M.generation(files, name, background)
   return generation
 end
 
--- A generation, its settings, and the files that were read (lean). nil, text.
-function M.load(dir, settings_path)
+-- A generation, its settings, and the files that were read (lean). nil, text. background: as of generation.
+function M.load(dir, settings_path, background)
   local files, why = M.files(dir, true)
   if not files then return nil, why end
   local settings, trouble = M.settings(files, settings_path)
   if not settings then return nil, trouble end
-  local generation, failure = M.generation(files, dir or "built-in policies")
+  local generation, failure = M.generation(files, dir or "built-in policies", background)
   if not generation then return nil, "the policies do not load: " .. M.explain_error(failure) end
   return generation, settings, files
 end

@@ -38,7 +38,7 @@ end
 -- (waits) The policies of a folder (nil: the built-in ones) with the administrator's settings: {generation, declaration, settings, files};
 -- nil and a text.
 function M.of_folder(dir, settings_path)
-  local generation, settings, files = policies.load(dir, settings_path)
+  local generation, settings, files = policies.load(dir, settings_path, true)
   if not generation then return nil, settings end
   local declaration, why = contract.declaration(generation, MODULE)
   if not declaration then return nil, why end
@@ -50,7 +50,7 @@ function M.of_folder(dir, settings_path)
 end
 
 local function of_kept(kept)
-  local generation, failure = policies.generation(kept.files, "the last good policies")
+  local generation, failure = policies.generation(kept.files, "the last good policies", true)
   if not generation then return nil, guard.sentence(failure) end
   local declaration, why = contract.declaration(generation, MODULE)
   if not declaration then
