@@ -53,6 +53,8 @@ struct watch {
 	struct buffer line;      /* the half of one that came */
 	struct refusal refusal;  /* status 0: none */
 	uint64_t opened_ms;
+	uint64_t life_ms;        /* after which the server was asked to end it */
+	bool overdue;            /* it did not, and we do */
 	bool moved;              /* the position has moved since it was opened */
 	bool warned;             /* about something dropped from this stream */
 	unsigned garbage;        /* streams in a row that broke on the same unreadable line */

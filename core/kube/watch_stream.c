@@ -2,6 +2,9 @@
  *
  * Every end is put into one of four classes (the table is client-go's, with what we do better):
  *   in order, after it lived          the watch again, at once
+ *   not at its time: a proxy keeps it the watch again, at once
+ *   open, or a server that does not
+ *   know timeoutSeconds
  *   silent for 70 s                   the watch again, at once: it waited long enough, and the
  *                                     server's history of 75 s still has what was missed
  *   broken, refused, 429, 503 with    the watch again, after a pause
@@ -20,6 +23,7 @@
 #define GARBAGE_MOST 3    /* streams that may break in one place */
 #define TIMEOUT_LEAST_S 300
 #define TIMEOUT_SPREAD_S 301
+#define GRACE_MS 30000 /* that a server may take longer than it was asked to */
 
 /* --- events --- */
 
@@ -79,6 +83,10 @@ static int on_bytes(void *arg, const char *bytes, size_t len)
 	watch_enter(w);
 	w->stats.last_byte_ms = clock_now_ms(w->clock);
 	int rc = watch_lines(&w->line, bytes, len, on_line, w);
+	if (rc == 0 && w->line.len == 0 && w->stats.last_byte_ms - w->opened_ms > w->life_ms + GRACE_MS) {
+		w->overdue = true; /* one that says nothing more ends by its silence */
+		rc = ERR_CANCELLED;
+	}
 	watch_leave(w);
 	return rc;
 }
@@ -160,6 +168,8 @@ static void on_ended(void *arg, struct cluster_answer *a)
 	buffer_deinit(&w->line); /* half a line is not an event; it comes again */
 	if (w->refusal.status != 0) {
 		end_refused(w, &w->refusal);
+	} else if (w->overdue) {
+		end_in_order(w);
 	} else if (a->err.code != 0) {
 		end_broken(w, a);
 	} else if (a->status == 200) {
@@ -178,14 +188,16 @@ void watch_stream(struct watch *w)
 	static const struct cluster_stream_handlers handlers = {.opened = on_opened, .bytes = on_bytes, .ended = on_ended};
 	struct buffer url;
 	char seconds[16];
-	snprintf(seconds, sizeof seconds, "%u", TIMEOUT_LEAST_S + watch_random(w, TIMEOUT_SPREAD_S));
+	unsigned life_s = TIMEOUT_LEAST_S + watch_random(w, TIMEOUT_SPREAD_S);
+	snprintf(seconds, sizeof seconds, "%u", life_s);
 	watch_url(w, &url);
 	watch_url_add(&url, "watch", "true");
 	watch_url_add(&url, "resourceVersion", cache_position(w->o.cache));
 	watch_url_add(&url, "allowWatchBookmarks", "true");
 	watch_url_add(&url, "timeoutSeconds", seconds);
 	w->refusal.status = 0;
-	w->moved = w->warned = false;
+	w->life_ms = (uint64_t)life_s * 1000;
+	w->moved = w->warned = w->overdue = false;
 	w->stats.watches++;
 	struct cluster_request r = {
 		.path = url.data,

@@ -205,7 +205,7 @@ static void write_array(struct writer *w, const struct value_path *path, int tab
 /* A comma if needed, and the name: nearly always one piece. */
 static void put_name(struct writer *w, const struct value_path *path, const struct name *name, bool first)
 {
-	if (w->indent == 0 && put_plain(w->out, ",\"" + first, 2 - (size_t)first, name->text, name->len, "\":", 2))
+	if (w->indent == 0 && put_plain(w->out, first ? "\"" : ",\"", 2 - (size_t)first, name->text, name->len, "\":", 2))
 		return;
 	if (!first)
 		put(w, path, ",", 1);

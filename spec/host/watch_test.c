@@ -777,6 +777,29 @@ TEST(seventy_seconds_of_silence_are_a_dead_connection_and_resume_at_once)
 	stop();
 }
 
+TEST(a_stream_that_the_server_does_not_end_in_time_is_ended_and_resumes_at_once)
+{
+	start_streaming_at(10);
+	int version = 11;
+	for (; version < 11 + 300 / 60; version++) { /* timeoutSeconds is 300 at least */
+		clock_virtual_advance(&clock_, 60000);
+		bookmark(version);
+	}
+	CHECK_INT(wire_count, ==, 2);
+	for (; wire_count == 2 && version < 11 + 630 / 60 + 1; version++) { /* and 600 at most */
+		clock_virtual_advance(&clock_, 60000);
+		bookmark(version);
+		clock_virtual_advance(&clock_, 0);
+	}
+	CHECK_INT(trouble_count, ==, 0);
+	CHECK_INT(wire_count, ==, 3);
+	char position[16];
+	snprintf(position, sizeof position, "%d", version - 1);
+	watches_from(position);
+	CHECK_INT(watch_stats(watch).lists, ==, 1);
+	stop();
+}
+
 TEST(a_watch_that_is_never_answered_is_given_up_after_70_s)
 {
 	start();
@@ -1097,6 +1120,7 @@ TEST_MAIN(T(pages_of_500_are_listed_and_then_watched_from_the_first_pages_versio
 	T(a_cluster_that_was_set_back_is_listed_again), T(refused_connections_retry_the_watch_and_never_list),
 	T(a_watch_answered_with_429_waits_as_long_as_the_server_says), T(a_watch_that_is_forbidden_lists_after_a_pause),
 	T(seventy_seconds_of_silence_are_a_dead_connection_and_resume_at_once),
+	T(a_stream_that_the_server_does_not_end_in_time_is_ended_and_resumes_at_once),
 	T(a_watch_that_is_never_answered_is_given_up_after_70_s), T(a_very_short_watch_that_brings_nothing_backs_off),
 	T(events_of_another_kind_are_dropped_and_the_stream_goes_on), T(a_line_of_3_mib_passes),
 	T(a_longer_line_leads_to_a_list), T(the_same_seed_gives_the_same_pauses_and_another_seed_others),
