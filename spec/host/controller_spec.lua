@@ -68,6 +68,40 @@ describe("the controller", function()
     eventually("it is there when nobody takes it away any more", function() return status_of "a".phase == "Deployed" end)
   end)
 
+  spec("replaces a child that cannot be changed once in ten minutes, however often the server refuses the change", function()
+    start((PLAIN:gsub("return { children =", 'return { replace = { { kind = "Service", name = "s-a" } }, children =')))
+    model "a"
+    eventually("a is Deployed", function() return status_of "a".phase == "Deployed" end)
+    local function patch_refused(options)
+      local is_there = cluster.objects[SERVICES .. "s-a"] ~= nil
+      local is_try = (options.query or {}).dryRun ~= nil
+      return is_there and not is_try and { status = 422, reason = "Invalid", message = "spec.ports: field is immutable" } or nil
+    end
+    cluster:fail("PATCH", "services/s-a", patch_refused, 1000)
+    cluster:forget_requests()
+    local function deletes()
+      local count = 0
+      for _, request in ipairs(cluster:writes()) do
+        if request.method == "DELETE" and request.path:find("services/s-a", 1, true) then count = count + 1 end
+      end
+      return count
+    end
+    model("a", 81)
+    eventually("it is made anew", function()
+      local service = cluster.objects[SERVICES .. "s-a"]
+      return service and service.spec.ports[1].port == 81
+    end)
+    assert.equal(1, deletes())
+    for port = 82, 84 do
+      model("a", port)
+      eventually("the refusal is told", function() return status_of "a".observedGeneration == cluster.objects[ROOT .. "a"].metadata.generation end)
+      settled()
+    end
+    assert.equal(1, deletes(), "a second one within ten minutes would be a fight with the server")
+    assert.equal(81, cluster.objects[SERVICES .. "s-a"].spec.ports[1].port)
+    assert.equal("Invalid", status_of "a".refused)
+  end)
+
   spec("makes children and status, and then writes nothing more", function()
     model "a"
     start(PLAIN)
