@@ -322,9 +322,11 @@ static void cancel(struct transport *t, struct http_exchange *x)
 
 struct http_client *http_client_new(struct loop *l)
 {
+	/* What libcurl does when memory fails leaves exchanges that never end (7.88 divides by zero, too): it ends us with the
+	 * sentence of xalloc.h, as all else does. */
 	static bool ready;
 	if (!ready)
-		curl_global_init(CURL_GLOBAL_DEFAULT);
+		curl_global_init_mem(CURL_GLOBAL_DEFAULT, xmalloc, free, xrealloc, xstrdup, xcalloc);
 	ready = true;
 	struct http_client *c = xcalloc(1, sizeof *c);
 	c->loop = l;
