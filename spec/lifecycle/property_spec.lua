@@ -1,8 +1,9 @@
--- Diff and apply against a real API server, without an operator in between: after our own apply nothing differs,
+-- Diff and apply against a real API server, mostly without an operator in between: after our own apply nothing differs,
 -- whatever the spec and wherever an operator ended; and what cannot be changed in place is replaced only where that is allowed.
 
 local include = require "include"
 local harness = include "spec/lifecycle/harness.lua"
+local edited = include "spec/lifecycle/edited.lua"
 local apply = require "apply"
 local diff = require "diff"
 local policies = require "policies"
@@ -256,6 +257,27 @@ describe("what cannot be changed in place", function()
       local after = world.api:get("Service", world.namespace, "deploy-x")
       assert.truthy(before.metadata.uid ~= after.metadata.uid)
       assert.equal("None", after.spec.clusterIP)
+    end)
+  end)
+
+  it("is made again by an operator once in ten minutes, and then its status tells the refusal", function()
+    harness.with({ operator = false }, function(world)
+      world:start_operator { policies = edited.folder_of(world, "addressed", "children/service.lua", 'spec = { type = "ClusterIP",',
+        'spec = { type = "ClusterIP", clusterIP = s.spec.description ~= "" and s.spec.description or nil,') }
+      world:deploy "m"
+      world:phase("m", "Deployed")
+      local first = world:child("Service", "m").metadata.uid
+      world:edit("m", { spec = { description = "None" } })
+      harness.eventually("the Service is another one", 20, function()
+        local service = world:child("Service", "m")
+        return service and service.metadata.uid ~= first and service.spec.clusterIP == "None"
+      end)
+      local second = world:child("Service", "m").metadata.uid
+      world:phase("m", "Deployed")
+      world:edit("m", { spec = { description = "10.0.0.200" } })
+      world:phase("m", "Failed")
+      assert.contains("may not change", world:get("m").status.message)
+      assert.equal(second, world:child("Service", "m").metadata.uid, "a second replacement would be a fight with the server")
     end)
   end)
 end)
