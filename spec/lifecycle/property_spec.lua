@@ -269,8 +269,8 @@ describe("what cannot be changed in place", function()
       local first = world:child("Service", "m").metadata.uid
       world:edit("m", { spec = { description = "None" } })
       harness.eventually("the Service is another one", 20, function()
-        local service = world:child("Service", "m")
-        return service and service.metadata.uid ~= first and service.spec.clusterIP == "None"
+        local there = world:child("Service", "m")
+        return there and there.metadata.uid ~= first and there.spec.clusterIP == "None"
       end)
       local second = world:child("Service", "m").metadata.uid
       world:phase("m", "Deployed")
