@@ -105,6 +105,19 @@ function M.internal(text)
   return failure(500, "InternalError", "Internal error occurred: " .. text, { causes = array { { message = text } } })
 end
 
+-- A text with U+FFFD for each byte that is no UTF-8.
+function M.readable(text)
+  local parts, at = {}, 1
+  while at <= #text do
+    local _, odd = utf8.len(text, at)
+    parts[#parts + 1] = text:sub(at, odd and odd - 1 or -1)
+    if not odd then break end
+    parts[#parts + 1] = "\u{FFFD}"
+    at = odd + 1
+  end
+  return table.concat(parts)
+end
+
 -- Go's %q of a string.
 local function quoted(text)
   return (("%q"):format(text):gsub("\\\n", "\\n"))

@@ -102,6 +102,26 @@ describe("a twisted request", function()
     end
   end)
 
+  it("with bytes that are no UTF-8 is refused for what it asks, and they come back as U+FFFD", function()
+    local maps = NS .. "/configmaps"
+    local cut = "{" .. ("a"):rep(28) .. "\u{E4}" -- a message shows the first 30 bytes of it, and so half of a letter
+    for _, one in ipairs { { 400, "POST", maps, "\xFF{" }, { 400, "PUT", maps .. "/m", "\u{FEFF}{}" }, { 500, "DELETE", maps .. "/m", "\xFF" },
+      { 400, "POST", maps, cut }, { 404, "GET", maps .. "/%ff" },
+      { 400, "GET", maps, query = { labelSelector = "\xFF" } }, { 400, "GET", maps, query = { limit = "\xFF" } },
+      { 422, "POST", maps, "{}", query = { dryRun = "\xFF" } } } do
+      local answer = ask(one[2], one[3], one[4] or "", "application/json", one.query)
+      assert.equal(one[1], answer.status, answer.body)
+      assert.is_nil(answer.body:find("the sandbox failed", 1, true), answer.body)
+    end
+    assert.matches("\u{FFFD}", ask("GET", maps .. "/%ff").body)
+  end)
+
+  it("of empty YAML is read as null", function()
+    for _, body in ipairs { "", "---\n", "# nothing\n" } do
+      assert.equal(422, ask("POST", NS .. "/configmaps", body, "application/yaml").status) -- without a name
+    end
+  end)
+
   it("for a path of any form is answered too", function()
     for _, path in ipairs { "", "/", "//", "/api", "/api/", "/api/v1/", "/apis/", "/apis/apps", "/apis/apps/v1/x/y/z/a/b/c",
       "/api/v1/namespaces//",

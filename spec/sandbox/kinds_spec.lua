@@ -246,6 +246,26 @@ describe("a Pod", function()
     assert.equal("string", type(w:get("pods", "hub", "x").object.metadata.deletionTimestamp))
   end)
 
+  it("is not evicted on trial, wherever that is said, nor with options that are wrong", function()
+    assert(create(PODS, { spec = pod_spec() }))
+    local function evict(wanted, is_trial)
+      return PODS.subresources.eviction(w, { verbs = verbs, kind = PODS, namespace = "hub", name = "x", record = w:get("pods", "hub", "x"),
+        options = { dry_run = is_trial }, body = { metadata = { name = "x" }, deleteOptions = wanted } })
+    end
+    assert.equal(201, assert(evict(nil, true)).status)
+    assert.equal(201, assert(evict({ dryRun = array { "All" } }, true)).status)
+    assert.equal(201, assert(evict { dryRun = array { "All" } }).status) -- as `kubectl drain --dry-run=server` says it
+    local _, failure = evict { dryRun = array { "x" } }
+    assert.equal(422, failure.code)
+    _, failure = evict({ dryRun = array { "x" } }, true)
+    assert.same({ 500, "Non-matching dry-run options in request and content: [All] and [x]" }, { failure.code, failure.message })
+    _, failure = evict { propagationPolicy = "x" }
+    assert.equal(422, failure.code)
+    assert.truthy(w:get("pods", "hub", "x"))
+    assert(evict {})
+    assert.is_nil(w:get("pods", "hub", "x"))
+  end)
+
   it("gives the log of the container that is meant", function()
     local made = assert(create(PODS, { spec = pod_spec { containers = array { { name = "a", image = "x" }, { name = "b", image = "x" } } } }))
     local function log(query)

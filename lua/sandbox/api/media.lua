@@ -98,6 +98,7 @@ local function decode(body, content_type)
   if content_type == "application/yaml" then
     local documents, why = yaml.decode(body, "body")
     if not documents then return nil, why end
+    if documents[1] == nil then return json.null end -- nothing, or comments only: that is YAML's null
     return documents[1]
   end
   local value = json.decode(body)

@@ -16,9 +16,19 @@ end
 -- A decoded value.
 function M.value(status, value, wanted) return answer(status, json.encode(value), wanted) end
 
+-- What a client sent may stand in a failure, in a message that was cut between two bytes of a letter too: bytes that are no UTF-8
+-- become U+FFFD, as in Go's JSON. -> value
+local function readable(value)
+  if type(value) == "string" then return utf8.len(value) and value or errors.readable(value) end
+  if type(value) ~= "table" then return value end
+  local copy = setmetatable({}, getmetatable(value))
+  for key, inner in pairs(value) do copy[key] = readable(inner) end
+  return copy
+end
+
 function M.failure(failure)
   if failure == "page" then return { status = 404, body = "404 page not found\n", content_type = "text/plain; charset=utf-8" } end
-  local status = errors.status(failure)
+  local status = readable(errors.status(failure))
   if failure.metadata then status.metadata = failure.metadata end
   return { status = failure.code, body = json.encode(status), content_type = JSON,
     retry_after = failure.details and failure.details.retryAfterSeconds }

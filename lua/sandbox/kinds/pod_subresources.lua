@@ -8,6 +8,7 @@
 local checks = require "sandbox.kinds.checks"
 local errors = require "sandbox.errors"
 local log = require "sandbox.kinds.pod_log"
+local parameters = require "sandbox.api.parameters"
 
 local M = { log = log.get }
 
@@ -81,17 +82,30 @@ end
 
 -- ---- pods/eviction ----------------------------------------------------------------------------------------------
 
+-- The options of the delete: those in the body, and the dry run that either they or the query ask for. `kubectl drain --dry-run=server`
+-- says it in the body only. -> options | nil, failure
+local function eviction_options(wanted, given)
+  local options, failure = parameters.delete(wanted, {}, given.admission)
+  local said = {}
+  for i, word in ipairs(type(wanted.dryRun) == "table" and wanted.dryRun or {}) do said[i] = tostring(word) end
+  if given.dry_run and said[1] and (said[1] ~= "All" or said[2]) then
+    return nil, errors.failure(500, nil,
+      ("Non-matching dry-run options in request and content: [All] and [%s]"):format(table.concat(said, " ")))
+  end
+  if not options then return nil, failure end
+  options.dry_run = options.dry_run or given.dry_run
+  return options
+end
+
 -- No disruption budgets here: every eviction is a delete.
 function M.eviction(w, request)
   local body = request.body or {}
-  local about, wanted = body.metadata or {}, body.deleteOptions or {}
+  local about, wanted = body.metadata or {}, type(body.deleteOptions) == "table" and body.deleteOptions or {}
   if (about.name or "") ~= request.name then
     return nil, errors.bad_request("name in URL does not match name in Eviction object")
   end
-  local options = copy(request.options or {})
-  options.grace = wanted.gracePeriodSeconds
-  options.propagation = wanted.propagationPolicy
-  options.preconditions = wanted.preconditions
+  local options, wrong = eviction_options(wanted, request.options or {})
+  if not options then return nil, wrong end
   local record, failure = request.verbs.delete(w, request.kind, request.namespace, request.name, options)
   if not record then return nil, failure end
   return success(201)
