@@ -87,6 +87,7 @@ static int start_daemon(struct http_server *s, struct err *e)
 		MHD_OPTION_PER_IP_CONNECTION_LIMIT, o->per_address_max,
 		MHD_OPTION_CONNECTION_TIMEOUT, o->idle_timeout_s,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+		MHD_OPTION_URI_LOG_CALLBACK, call_on_target, s,
 		MHD_OPTION_NOTIFY_COMPLETED, call_on_completed, s,
 		MHD_OPTION_NOTIFY_CONNECTION, connection_notify, s,
 		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,

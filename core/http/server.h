@@ -19,7 +19,7 @@ struct http_stream;
 /* One request, whole. Valid until it is answered; the handler may keep it and answer later. */
 struct http_call {
 	const char *method;
-	const char *path;       /* decoded, without the query */
+	const char *path;       /* as it was sent, escapes and all, without the query */
 	const char *body;       /* NUL-terminated, "" if none */
 	size_t body_len;
 	void *internal;
@@ -62,8 +62,9 @@ const char *http_call_peer(const struct http_call *c);
 /* The common name ("" if it has none) of the client's certificate, if one of client_ca_pem's authorities signed it for clients and it
  * is valid now; else NULL. Both texts live as long as the connection. */
 const char *http_call_client(const struct http_call *c);
-/* Every query argument, in the order of the request; an argument without "=" has the value "". */
-void http_call_each_query(const struct http_call *c, void (*visit)(void *arg, const char *name, const char *value), void *arg);
+/* Every query argument, in the order of the request; an argument without "=" has the value "". A value may hold a NUL (%00). */
+void http_call_each_query(const struct http_call *c,
+	void (*visit)(void *arg, const char *name, const char *value, size_t value_len), void *arg);
 /* Stop listening, answer what is open with 503, end the streams, free. */
 void http_server_close(struct http_server *s);
 

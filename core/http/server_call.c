@@ -10,6 +10,7 @@
  * client hears an answer for certain only after it has sent everything: a socket that is closed on
  * unread bytes is reset. An announced length beyond that is refused before a byte is read, and so
  * is any that is too large from a client who asks first (Expect: 100-continue). */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,14 +133,33 @@ void http_reply(struct http_call *http, int status, const char *content_type, co
 	call_answer(c, status, make_response(content_type, body, len));
 }
 
-static struct call *begin_call(struct http_server *s, struct MHD_Connection *connection, const char *url,
-	const char *method)
+/* The path of a request's target: of a whole URL (RFC 9112, 3.2.2) what follows the host. */
+static char *path_of(const char *target)
 {
+	const char *authority = strstr(target, "://");
+	if (target[0] != '/' && authority != NULL)
+		target = authority + 3 + strcspn(authority + 3, "/?");
+	size_t len = strcspn(target, "?");
+	return len != 0 ? xmemdup0(target, len) : xstrdup("/");
+}
+
+/* Is each % followed by two hexadecimal digits? (RFC 3986, 2.1) */
+static bool is_escaped_well(const char *path)
+{
+	for (const char *p = strchr(path, '%'); p != NULL; p = strchr(p + 1, '%'))
+		if (!isxdigit((unsigned char)p[1]) || !isxdigit((unsigned char)p[2]))
+			return false;
+	return true;
+}
+
+/* The call begins where libmicrohttpd shows the target as it was sent: what it decodes later ends at a %00. */
+void *call_on_target(void *server, const char *target, struct MHD_Connection *connection)
+{
+	struct http_server *s = server;
 	struct call *c = xcalloc(1, sizeof *c);
 	c->server = s;
 	c->connection = connection;
-	c->method = xstrdup(method);
-	c->path = xstrdup(url);
+	c->path = path_of(target);
 	buffer_init(&c->body, s->options.body_max);
 	c->next = s->calls;
 	if (c->next != NULL)
@@ -216,23 +236,27 @@ static enum MHD_Result tell(struct call *c)
 enum MHD_Result call_on_request(void *server, struct MHD_Connection *connection, const char *url, const char *method,
 	const char *version, const char *bytes, size_t *len, void **call)
 {
+	(void)url;
 	(void)version;
 	struct http_server *s = server;
-	if (*call == NULL) {
+	struct call *c = *call;
+	if (c->method == NULL) {
 		if (!s->options.any_method && !knows_method(method))
 			return answer_now(connection, MHD_HTTP_METHOD_NOT_ALLOWED, TEXT,
 				"this server does not know that method\n");
+		if (!is_escaped_well(c->path))
+			return answer_now(connection, MHD_HTTP_BAD_REQUEST, TEXT, "400 Bad Request");
 		if (is_too_much(s, connection, announced(connection)))
 			return answer_too_large(s, connection);
-		*call = begin_call(s, connection, url, method);
+		c->method = xstrdup(method);
 		return MHD_YES;
 	}
 	if (*len != 0) {
 		size_t given = *len;
 		*len = 0;
-		return take_body(*call, bytes, given);
+		return take_body(c, bytes, given);
 	}
-	return tell(*call);
+	return tell(c);
 }
 
 void call_on_completed(void *server, struct MHD_Connection *connection, void **call,
@@ -286,23 +310,25 @@ const char *http_call_client(const struct http_call *http)
 }
 
 struct visitor {
-	void (*visit)(void *arg, const char *name, const char *value);
+	void (*visit)(void *arg, const char *name, const char *value, size_t value_len);
 	void *arg;
 };
 
-static enum MHD_Result visit_query(void *visitor, enum MHD_ValueKind kind, const char *name, const char *value)
+static enum MHD_Result visit_query(void *visitor, enum MHD_ValueKind kind, const char *name, size_t name_len,
+	const char *value, size_t value_len)
 {
 	const struct visitor *v = visitor;
 	(void)kind;
-	v->visit(v->arg, name, value != NULL ? value : "");
+	(void)name_len;
+	v->visit(v->arg, name, value != NULL ? value : "", value_len);
 	return MHD_YES;
 }
 
-void http_call_each_query(const struct http_call *http, void (*visit)(void *arg, const char *name, const char *value),
-	void *arg)
+void http_call_each_query(const struct http_call *http,
+	void (*visit)(void *arg, const char *name, const char *value, size_t value_len), void *arg)
 {
 	const struct call *c = (const struct call *)http;
 	struct visitor v = {visit, arg};
 	if (c->server != NULL && !c->replied)
-		MHD_get_connection_values(c->connection, MHD_GET_ARGUMENT_KIND, visit_query, &v);
+		MHD_get_connection_values_n(c->connection, MHD_GET_ARGUMENT_KIND, visit_query, &v);
 }

@@ -84,6 +84,7 @@ struct http_server {
 };
 
 /* server_call.c: libmicrohttpd's callbacks */
+void *call_on_target(void *server, const char *target, struct MHD_Connection *connection);
 enum MHD_Result call_on_request(void *server, struct MHD_Connection *connection, const char *url, const char *method,
 	const char *version, const char *bytes, size_t *len, void **call);
 void call_on_completed(void *server, struct MHD_Connection *connection, void **call,

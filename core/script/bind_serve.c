@@ -56,11 +56,11 @@ static int call_query(lua_State *L)
 }
 
 /* Of an argument that comes twice the first counts, as in call_query. */
-static void add_query(void *state, const char *name, const char *value)
+static void add_query(void *state, const char *name, const char *value, size_t value_len)
 {
 	lua_State *L = state;
 	if (lua_getfield(L, -1, name) == LUA_TNIL) {
-		lua_pushstring(L, value);
+		lua_pushlstring(L, value, value_len);
 		lua_setfield(L, -3, name);
 	}
 	lua_pop(L, 1);

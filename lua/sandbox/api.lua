@@ -11,6 +11,7 @@
 
 local common = require "sandbox.verbs.common"
 local errors = require "sandbox.errors"
+local go_text = require "sandbox.go_text"
 local list = require "sandbox.api.list"
 local media = require "sandbox.api.media"
 local parameters = require "sandbox.api.parameters"
@@ -247,6 +248,9 @@ local TYPES = { binding = { "", "v1", "Binding" }, eviction = { "policy", "v1bet
 local READS, STREAMS = { GET = true }, { GET = true, POST = true }
 local SPECIAL_METHODS = { log = READS, exec = STREAMS, attach = STREAMS, portforward = STREAMS }
 
+-- Those whose query is looked at before there is an object: f(query, name) -> failure | nil
+local CHECKS = { log = require("sandbox.kinds.pod_log").check }
+
 -- What only some kinds have (pods/log, pods/binding, pods/exec ...): f(w, request) -> { status, object | text } | nil, failure
 local function special(context, f)
   local w, kind, route = context.w, context.kind, context.route
@@ -263,13 +267,16 @@ local function special(context, f)
   if route.subresource == "binding" and (type(body.metadata) ~= "table" or body.metadata.name ~= route.name) then
     return reply.failure(errors.bad_request("name in URL does not match name in Binding object"))
   end
+  local check = CHECKS[route.subresource]
+  failure = check and check(context.query, route.name)
+  if failure then return reply.failure(failure) end
   local record = w:get(kind.id, route.namespace, route.name)
   if not record then return reply.failure(errors.not_found(kind, route.name)) end
   local done, refused = f(w, { verbs = verbs, kind = kind, record = record, namespace = route.namespace, name = route.name,
     query = context.query, body = body, options = options })
   if not done then return reply.failure(refused) end
   if done.watch then return { status = done.status, watch = done.watch, content_type = "text/plain" } end
-  if done.text then return { status = done.status, body = done.text, content_type = "text/plain" } end
+  if done.text then return { status = done.status, body = done.text, content_type = done.status ~= 204 and "text/plain" or nil } end
   if done.object.kind == "Status" then done.object.code = done.status end
   return reply.value(done.status, done.object, context.wanted)
 end
@@ -340,6 +347,15 @@ local function handler_of(context)
   return COLLECTION[method]
 end
 
+-- What a storage cannot make a key of. -> failure | nil
+local function check_key(route)
+  if route.name == "" then return errors.bad_request "name must be provided" end
+  if route.name and route.kind.namespaced and route.namespace == "" then return errors.bad_request "Namespace parameter required." end
+  if route.name and route.name:find("%", 1, true) then
+    return errors.bad_request(("Name parameter invalid: %s: may not contain '%%'"):format(go_text.quote(route.name)))
+  end
+end
+
 local function resource(self, request)
   local route, trouble = route_of(self.registry, request.path)
   if not route then return reply.failure(trouble) end
@@ -350,6 +366,8 @@ local function resource(self, request)
   local failure
   context.wanted, failure = media.wanted(request.accept, READ)
   if not context.wanted then return reply.failure(failure) end
+  failure = check_key(route)
+  if failure then return reply.failure(failure) end
   return handler(context)
 end
 
@@ -377,7 +395,7 @@ end
 local function dispatch(self, request)
   local found = reviews.find(request.path)
   if found then return review(request, found) end
-  if request.path:find("^/api/[^/]+/+[^/]") or request.path:find("^/apis/+[^/]+/+[^/]+/+[^/]") then return resource(self, request) end
+  if request.path:find("^/api/[^/]*/+[^/]") or request.path:find("^/apis/+[^/]+/+[^/]+/+[^/]") then return resource(self, request) end
   return other(self, request)
 end
 

@@ -4,6 +4,7 @@
 -- responseStatus ...) and, like those at level Metadata, no bodies.
 -- (https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/)
 
+local route = require "sandbox.api.route"
 local sorted = require "sorted"
 
 local M = {}
@@ -19,15 +20,16 @@ local function escape(text)
   return (text:gsub("[^%w%-%._~/]", function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
--- The path with its query, as it may have been asked for (arguments by name).
+-- The path as it was asked for, with its query as it may have been (arguments by name).
 local function uri(path, query)
   local parts = {}
   for i, name in ipairs(sorted(query)) do parts[i] = escape(name):gsub("/", "%%2F") .. "=" .. escape(query[name]):gsub("/", "%%2F") end
-  return escape(path) .. (#parts > 0 and "?" .. table.concat(parts, "&") or "")
+  return path:gsub("[^%%]+", escape) .. (#parts > 0 and "?" .. table.concat(parts, "&") or "")
 end
 
 -- { apiGroup, apiVersion, namespace, resource, name, subresource } of a path of the API, or nil.
-local function object_of(path)
+local function object_of(sent)
+  local path = route.decoded(sent)
   local group, version, rest = "", path:match("^/api/(v[^/]+)/(.+)$")
   if not version then group, version, rest = path:match("^/apis/([^/]+)/([^/]+)/(.+)$") end
   if not version then return nil end

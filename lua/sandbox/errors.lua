@@ -3,6 +3,8 @@
 -- A failure is a table { code, reason, message, details }; status(failure) is the Status object that goes out. The words are
 -- those that Kubernetes 1.20.2 answers with (the specs in spec/sandbox compare them with a real one).
 
+local quote = require("sandbox.go_text").quote
+
 local M = {}
 
 local array = json.array
@@ -37,11 +39,11 @@ end
 M.failure = failure
 
 function M.not_found(kind, name)
-  return failure(404, "NotFound", ('%s "%s" not found'):format(id_of(kind), name), details_of(kind, name))
+  return failure(404, "NotFound", ("%s %s not found"):format(id_of(kind), quote(name)), details_of(kind, name))
 end
 
 function M.already_exists(kind, name)
-  return failure(409, "AlreadyExists", ('%s "%s" already exists'):format(id_of(kind), name), details_of(kind, name))
+  return failure(409, "AlreadyExists", ("%s %s already exists"):format(id_of(kind), quote(name)), details_of(kind, name))
 end
 
 local function conflict(kind, name, text)
@@ -57,7 +59,7 @@ end
 
 function M.forbidden(kind, name, text)
   if name == "" then return failure(403, "Forbidden", ("%s is forbidden: %s"):format(id_of(kind), text), details_of(kind, name)) end
-  return failure(403, "Forbidden", ('%s "%s" is forbidden: %s'):format(id_of(kind), name, text), details_of(kind, name))
+  return failure(403, "Forbidden", ("%s %s is forbidden: %s"):format(id_of(kind), quote(name), text), details_of(kind, name))
 end
 
 function M.bad_request(message)
@@ -104,26 +106,6 @@ end
 function M.internal(text)
   return failure(500, "InternalError", "Internal error occurred: " .. text, { causes = array { { message = text } } })
 end
-
--- A text with U+FFFD for each byte that is no UTF-8.
-function M.readable(text)
-  local parts, at = {}, 1
-  while at <= #text do
-    local _, odd = utf8.len(text, at)
-    parts[#parts + 1] = text:sub(at, odd and odd - 1 or -1)
-    if not odd then break end
-    parts[#parts + 1] = "\u{FFFD}"
-    at = odd + 1
-  end
-  return table.concat(parts)
-end
-
--- Go's %q of a string.
-local function quoted(text)
-  return (("%q"):format(text):gsub("\\\n", "\\n"))
-end
-
-M.quoted = quoted
 
 -- The object is not valid: 422 with a cause for each field error { field=, type=, message= }, in their order; `message` is all
 -- that follows the field ("Invalid value: -1: must be ..."). kind: of the registry, or { kind=, group= }. The sentence says

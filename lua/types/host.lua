@@ -266,7 +266,7 @@ function server:set_certificate(options) end
 
 ---What a handler gets. The functions know nothing any more once the call is answered.
 ---@class call
-local call = { method = "GET", path = "/decoded/without/query", body = "" }
+local call = { method = "GET", path = "/as/sent/without/query", body = "" }
 ---A query argument (decoded), or nil.
 function call.query(name) end
 ---All query arguments as a table; of one that comes twice the first.

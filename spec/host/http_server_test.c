@@ -25,9 +25,11 @@ static void wait_ms(uint64_t ms)
 	loop_run_until(l, &never, ms);
 }
 
-static void see_argument(void *arg, const char *name, const char *value)
+static void see_argument(void *arg, const char *name, const char *value, size_t value_len)
 {
 	buffer_printf(arg, " %s=%s", name, value);
+	if (strlen(value) != value_len)
+		buffer_printf(arg, "[%zu]", value_len);
 }
 
 /* /now answers at once, /later keeps the call, /echo gives the body back. */
@@ -104,8 +106,36 @@ TEST(a_call_arrives_with_method_path_query_headers_and_body)
 	const char *answer = hear(fd);
 	CHECK_CONTAINS(answer, "HTTP/1.1 200");
 	CHECK_CONTAINS(answer, "\r\n\r\nnow");
-	CHECK_TEXT(buffer_text(&seen), "POST /echo/a b q=1 2 x=yes body=2");
+	CHECK_TEXT(buffer_text(&seen), "POST /echo%2Fa%20b q=1 2 x=yes body=2");
 	close(fd);
+	stop();
+}
+
+TEST(a_path_arrives_as_it_was_sent_and_is_refused_where_an_escape_is_none)
+{
+	static const char *const paths[][2] = {{"/now/a%00b?q=1", "GET /now/a%00b q=1 x=- body=0"},
+		{"/now/a%2541", "GET /now/a%2541 q=- x=- body=0"}, {"http://x/now?q=2", "GET /now q=2 x=- body=0"},
+		{"https://x:1?q=3", "GET / q=3 x=- body=0"}};
+	start();
+	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+		int fd = connect_to_server();
+		char request[128];
+		snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", paths[i][0]);
+		say(fd, request);
+		CHECK_CONTAINS(hear(fd), "HTTP/1.1 200");
+		CHECK_TEXT(buffer_text(&seen), paths[i][1]);
+		close(fd);
+	}
+	static const char *const wrong[] = {"/%zz", "/a%4", "/%"};
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		int fd = connect_to_server();
+		char request[128];
+		snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", wrong[i]);
+		say(fd, request);
+		CHECK_CONTAINS(hear(fd), "HTTP/1.1 400");
+		close(fd);
+	}
+	CHECK_INT(calls, ==, 4);
 	stop();
 }
 
@@ -283,9 +313,9 @@ TEST(a_server_of_any_method_hears_of_all_and_every_query_argument_is_visited)
 	buffer_init(&seen, 4096);
 	server = open_with((struct http_server_options){.address = "127.0.0.1:0", .any_method = true}, NULL);
 	int fd = connect_to_server();
-	say(fd, "BREW /pot?a=1&b&a=%20 HTTP/1.1\r\nHost: x\r\n\r\n");
+	say(fd, "BREW /pot?a=1&b&a=%20&c=%00d HTTP/1.1\r\nHost: x\r\n\r\n");
 	CHECK_CONTAINS(hear(fd), "HTTP/1.1 200");
-	CHECK_TEXT(buffer_text(&seen), "BREW /pot q=- x=- body=0 a=1 b= a= ");
+	CHECK_TEXT(buffer_text(&seen), "BREW /pot q=- x=- body=0 a=1 b= a=  c=[2]");
 	close(fd);
 	stop();
 }
@@ -461,6 +491,7 @@ TEST(a_bad_certificate_is_a_sentence_and_leaves_no_socket)
 }
 
 TEST_MAIN(T(a_call_arrives_with_method_path_query_headers_and_body),
+	T(a_path_arrives_as_it_was_sent_and_is_refused_where_an_escape_is_none),
 	T(a_kept_connection_carries_several_calls),
 	T(a_call_can_be_answered_later_while_others_are_answered),
 	T(a_caller_who_left_before_a_late_answer_is_no_trouble),

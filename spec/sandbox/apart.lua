@@ -3,6 +3,7 @@
 local api = require "sandbox.api"
 local cluster = require "sandbox.cluster"
 local registry = require "sandbox.registry"
+local route = require "sandbox.api.route"
 local verbs = require "sandbox.verbs"
 local world = require "sandbox.world"
 
@@ -23,7 +24,7 @@ end
 function M:ask(method, path, body, options)
   options = options or {}
   local query = {}
-  for name, value in (path:match("%?(.*)$") or ""):gmatch("([^&=]+)=?([^&]*)") do query[name] = value end
+  for name, value in (path:match("%?(.*)$") or ""):gmatch("([^&=]+)=?([^&]*)") do query[name] = route.decoded(value) end
   local answer = self.api:handle { method = method, path = (path:gsub("%?.*$", "")), query = query, accept = options.accept,
     content_type = options.content_type or "application/json", header = options.header, host = "127.0.0.1:1",
     body = type(body) == "table" and json.encode(body) or body or "" }

@@ -1,5 +1,8 @@
 -- Requests that nobody should send: whatever comes in, an answer goes out, and the world stands.
 
+local apart = require "include" "spec/sandbox/apart.lua"
+local requests = require "include" "spec/sandbox/facts/requests.lua"
+
 local api = require "sandbox.api"
 local protobuf = require "sandbox.api.protobuf"
 local registry = require "sandbox.registry"
@@ -100,6 +103,22 @@ describe("a twisted request", function()
     for _, status in ipairs { 200, 201, 400, 404, 409, 415, 422 } do
       assert.is_true((counts[status] or 0) > 0, "some get " .. status)
     end
+  end)
+
+  it("is answered as a real server answers it", function()
+    local recorded = assert(json.decode(assert(fs.read "spec/sandbox/facts/answers.json")))
+    local one, wrong = apart.new(), {}
+    local made = requests.answers(function(method, path, body, content_type, accept)
+      return one:ask(method, path, body, { content_type = content_type, accept = accept })
+    end)
+    for label in pairs(recorded) do
+      if label:find "^request: " then made[label] = made[label] or "is asked no more: run spec/sandbox/facts/record" end
+    end
+    for label, answer in pairs(made) do
+      local expected, got = json.encode(recorded[label] or json.null), json.encode(answer)
+      if expected ~= got then wrong[#wrong + 1] = ("%s\n  expected %s\n  got      %s"):format(label, expected, got) end
+    end
+    assert.equal("", table.concat(wrong, "\n"))
   end)
 
   it("with bytes that are no UTF-8 is refused for what it asks, and they come back as U+FFFD", function()

@@ -275,8 +275,6 @@ describe("a Pod", function()
     assert.equal("a container name must be specified for pod x, choose one of: [a b]", failure.message)
     _, failure = log { container = "c" }
     assert.same({ 400, "container c is not valid for pod x" }, { failure.code, failure.message })
-    _, failure = log { container = "a", tailLines = "-1" }
-    assert.equal(422, failure.code)
     assert.same({ status = 204, text = "" }, log { container = "a" })
   end)
 end)

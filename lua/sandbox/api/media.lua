@@ -5,6 +5,8 @@
 -- (https://kubernetes.io/docs/reference/using-api/api-concepts/#alternate-representations-of-resources)
 
 local errors = require "sandbox.errors"
+local go_text = require "sandbox.go_text"
+local json_text = require "sandbox.api.json_text"
 local text_of_kind = require("sandbox.schema.decode").text
 
 local M = {}
@@ -14,7 +16,8 @@ local BODY_MOST = 3 * 1024 * 1024
 local OPERATIONS_MOST = 10000
 -- How much of a body a message shows.
 local SHOWN_MOST = 30
-local ACCEPTED = { "application/json", "application/yaml", "application/vnd.kubernetes.protobuf" }
+local PROTOBUF = "application/vnd.kubernetes.protobuf"
+local ACCEPTED = { "application/json", "application/yaml", PROTOBUF }
 
 -- "application/json;as=Table;v=v1" -> "application/json", { as = "Table", v = "v1" }
 local function parse(text)
@@ -24,22 +27,42 @@ local function parse(text)
   return name:lower(), parameters
 end
 
--- How to answer: { format = "json"|"yaml", as = nil|"Table"|"PartialObjectMetadata", version = "v1"|"v1beta1" } | nil, failure.
+-- Is what follows the name of a type as RFC 2045 (5.1) has it: ; name=value ...? A semicolon at the end is forgiven, as Go does.
+local function is_wellformed(text)
+  local rest = text:match("^%s*[^;]*(.*)$")
+  while rest ~= "" and not rest:find("^;%s*$") do
+    rest = rest:match('^;%s*[^%s;=",]+="[^"]*"%s*(.*)$') or rest:match('^;%s*[^%s;=",]+=[^%s;=",]+%s*(.*)$')
+    if not rest then return false end
+  end
+  return true
+end
+
+-- The type of a body ("" is JSON) | nil, failure: none that is read here.
+local function body_type(content_type)
+  if content_type == "application/json" then return content_type end
+  local name = parse(content_type)
+  if name == "" then return "application/json" end
+  if is_wellformed(content_type) and (name == "application/json" or name == "application/yaml" or name == PROTOBUF) then return name end
+  return nil, errors.unsupported_media(ACCEPTED)
+end
+
+-- How to answer: { format = "json"|"yaml", as = nil|"Table"|"PartialObjectMetadata"|"PartialObjectMetadataList", version = "v1"|"v1beta1" } | nil, failure.
 -- can: the set of `as` that this answer may have.
 local function choose(accept, can)
   local is_known = false
   for clause in (accept .. ","):gmatch("([^,]*),") do
     local name, parameters = parse(clause)
-    local format = (name == "application/json" or name == "*/*" or name == "application/*" or name == "") and "json"
+    local format = (name == "application/json" or name == "*/*" or name == "") and "json"
       or name == "application/yaml" and "yaml"
-    if name == "application/vnd.kubernetes.protobuf" then is_known = true end
+    if name == PROTOBUF then is_known = true end
     if format then
       is_known = true
       local as, version = parameters.as, parameters.v
       if not as then return { format = format } end
-      if (as == "Table" and can.table or as:find("^PartialObjectMetadata") and can.partial) and parameters.g == "meta.k8s.io"
+      local is_partial = as == "PartialObjectMetadata" or as == "PartialObjectMetadataList"
+      if (as == "Table" and can.table or is_partial and can.partial) and parameters.g == "meta.k8s.io"
         and (version == "v1" or version == "v1beta1") then
-        return { format = format, as = as == "Table" and "Table" or "PartialObjectMetadata", version = version }
+        return { format = format, as = as, version = version }
       end
     end
   end
@@ -65,18 +88,6 @@ function M.wanted(accept, can)
   return found
 end
 
--- The first sentence of a JSON parser of Go about text that is none, as far as can be told.
-local function json_trouble(body)
-  local first = body:match("^%s*(.)")
-  if not first then return "unexpected end of JSON input" end
-  if not first:find('[%[{"%-%dtfn]') then
-    return ("invalid character '%s' looking for beginning of value"):format(first)
-  end
-  return "unexpected end of JSON input"
-end
-
-M.json_trouble = json_trouble
-
 local TYPE_META = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
 
 local function go_type(value)
@@ -97,16 +108,14 @@ end
 local function decode(body, content_type)
   if content_type == "application/yaml" then
     local documents, why = yaml.decode(body, "body")
-    if not documents then return nil, why end
+    if not documents then return nil, "yaml: " .. why end
     if documents[1] == nil then return json.null end -- nothing, or comments only: that is YAML's null
     return documents[1]
   end
-  local value = json.decode(body)
-  if value == nil then return nil, json_trouble(body) end
+  local value = json_text.decode(body)
+  if value == nil then return nil, "couldn't get version/kind; json parse error: " .. json_text.trouble(body) end
   return value
 end
-
-local PROTOBUF = "application/vnd.kubernetes.protobuf"
 
 -- A body in protobuf. -> table | nil, failure
 local function from_protobuf(name, body)
@@ -135,21 +144,19 @@ end
 -- The object of a POST or PUT. can_be_typed: who asks can do with one that is decoded by its kind's schema already; it gets a function
 -- behind it that reads it afresh. -> table, nil, function | table | nil, failure
 function M.object(kind, request, can_be_typed)
-  local body, content_type = request.body or "", request.content_type or ""
-  if content_type ~= "application/json" then content_type = parse(content_type) end
+  local body = request.body or ""
+  local content_type, refused = body_type(request.content_type or "")
   if #body > BODY_MOST then return nil, errors.too_large() end
   if can_be_typed and content_type == "application/json" then
     local object, read = read_typed(kind, body)
     if object then return object, nil, read end
   end
   if content_type == PROTOBUF and not kind.crd then return from_protobuf(kind.kind, body) end
-  if content_type ~= "" and content_type ~= "application/json" and content_type ~= "application/yaml" then
-    return nil, errors.unsupported_media(ACCEPTED)
-  end
+  if not content_type or content_type == PROTOBUF then return nil, refused or errors.unsupported_media(ACCEPTED) end
   local value, why = decode(body, content_type)
   if value == nil then
-    return nil, errors.bad_request(("the object provided is unrecognized (must be of type %s): couldn't get version/kind; "
-      .. "json parse error: %s (%s)"):format(kind.kind, why, summary(body, kind)))
+    return nil, errors.bad_request(("the object provided is unrecognized (must be of type %s): %s (%s)")
+      :format(kind.kind, why, summary(body, kind)))
   end
   if value == json.null then return {} end
   local misfit = type(value) == "table" and (bad_type(value, "apiVersion") or bad_type(value, "kind"))
@@ -178,15 +185,18 @@ end
 
 -- DeleteOptions in a body: a table, or nil when there is none. -> table|nil, failure
 function M.delete_options(request)
-  local body, content_type = request.body or "", parse(request.content_type or "")
+  local body = request.body or ""
   if body == "" then return nil end
   if #body > BODY_MOST then return nil, errors.too_large() end
-  if content_type == PROTOBUF then return from_protobuf("DeleteOptions", body) end
-  if content_type ~= "" and content_type ~= "application/json" and content_type ~= "application/yaml" then
-    return nil, errors.unsupported_media(ACCEPTED)
+  local content_type, refused = body_type(request.content_type or "")
+  if not content_type then return nil, refused end
+  if content_type == PROTOBUF then
+    local options, failure = from_protobuf("DeleteOptions", body)
+    if failure and failure.code == 400 then failure = errors.failure(500, nil, failure.message) end
+    return options, failure
   end
   local value, why = decode(body, content_type)
-  if value == nil then return nil, errors.failure(500, nil, "couldn't get version/kind; json parse error: " .. why) end
+  if value == nil then return nil, errors.failure(500, nil, why) end
   if value == json.null then return {} end -- a body all the same: the query is not looked at
   if type(value) ~= "table" or json.is_array(value) then
     return nil, errors.failure(500, nil, "couldn't get version/kind; json parse error: json: cannot unmarshal " .. go_type(value)
@@ -225,8 +235,8 @@ end
 
 local READERS = {
   json = function(body)
-    local value = json.decode(body)
-    if value == nil then return nil, errors.bad_request(json_trouble(body)) end
+    local value = json_text.decode(body)
+    if value == nil then return nil, errors.bad_request(json_text.trouble(body)) end
     if value == json.null then return json.array {} end
     if not json.is_array(value) then
       return nil, errors.bad_request(("json: cannot unmarshal %s into Go value of type jsonpatch.Patch")
@@ -243,19 +253,19 @@ local READERS = {
     return value
   end,
   merge = function(body)
-    local value = json.decode(body)
+    local value = json_text.decode(body)
     if type(value) ~= "table" then return nil, errors.failure(500, nil, "Invalid JSON Patch") end
     if json.is_array(value) then
       return nil, errors.invalid({ kind = "", group = "" }, "", { { field = "patch", type = "FieldValueInvalid",
         message = ("Invalid value: %s: couldn't get version/kind; json parse error: json: cannot unmarshal %s into Go value of type %s")
-          :format(errors.quoted(body), go_type(value), TYPE_META) } })
+          :format(go_text.quote(body), go_type(value), TYPE_META) } })
     end
     return value
   end,
   strategic = function(body)
-    local value = json.decode(body)
+    local value = json_text.decode(body)
     if value == nil then
-      return nil, errors.bad_request(body:find("^%s*[%[{]") and "unexpected EOF" or json_trouble(body))
+      return nil, errors.bad_request(body:find("^%s*[%[{]") and "unexpected EOF" or json_text.trouble(body))
     end
     if value == json.null then return {} end
     if type(value) ~= "table" or json.is_array(value) then return nil, errors.bad_request(not_a_map(value)) end
@@ -278,7 +288,7 @@ function M.patch(patch_type, request)
   local body = request.body or ""
   if #body > BODY_MOST then return nil, errors.too_large() end
   if patch_type == "apply" and body:find("^%s*{") then -- JSON is YAML, and much faster to read
-    local value = json.decode(body)
+    local value = json_text.decode(body)
     if value then return value end
   end
   return READERS[patch_type](body)

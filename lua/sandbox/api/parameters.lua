@@ -14,9 +14,9 @@ local function invalid(name, field, type, message)
   return errors.invalid(options_kind(name), "", { { field = field, type = type, message = message } })
 end
 
--- Go's strconv.ParseInt of a parameter. -> integer (0 when absent) | nil, failure
-function M.integer(text)
-  if text == nil or text == "" then return 0 end
+-- Go's strconv.ParseInt of a parameter. -> integer (0 when absent, or empty unless it must be one) | nil, failure
+function M.integer(text, must_be)
+  if text == nil or text == "" and not must_be then return 0 end
   local number = #text < 20 and text:find("^[+-]?%d+$") and math.tointeger(tonumber(text))
   if number then return number end
   return nil, errors.bad_request(("strconv.ParseInt: parsing %s: invalid syntax"):format(checks.quote(text)))

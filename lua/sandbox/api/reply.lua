@@ -1,6 +1,7 @@
 -- Answers: objects, lists and failures as text, in the form that the client wants.
 
 local errors = require "sandbox.errors"
+local go_text = require "sandbox.go_text"
 local list = require "sandbox.api.list"
 local view = require "sandbox.api.view"
 
@@ -19,7 +20,7 @@ function M.value(status, value, wanted) return answer(status, json.encode(value)
 -- What a client sent may stand in a failure, in a message that was cut between two bytes of a letter too: bytes that are no UTF-8
 -- become U+FFFD, as in Go's JSON. -> value
 local function readable(value)
-  if type(value) == "string" then return utf8.len(value) and value or errors.readable(value) end
+  if type(value) == "string" then return go_text.readable(value) end
   if type(value) ~= "table" then return value end
   local copy = setmetatable({}, getmetatable(value))
   for key, inner in pairs(value) do copy[key] = readable(inner) end
@@ -40,6 +41,17 @@ local function table_of(context, records, metadata)
     include = context.query.includeObject, metadata = metadata })
 end
 
+-- Who asks for one object's metadata of a list, or the other way round, gets neither.
+local function misfit(context, is_list)
+  local kind, as = context.kind, context.wanted.as
+  if (as == "PartialObjectMetadataList") == is_list then return nil end
+  local package = kind.group == "" and "core" or kind.group:match("^[^.]*")
+  local go = kind.crd and "unstructured.Unstructured" .. (is_list and "List" or "")
+    or ("%s.%s%s"):format(package, kind.kind, is_list and "List" or "")
+  return errors.failure(406, "NotAcceptable", ("you requested %s, but the requested object is %sa list (*%s)")
+    :format(as, is_list and "" or "not ", go))
+end
+
 -- One object.
 function M.record(status, context, record)
   local wanted = context.wanted
@@ -49,6 +61,8 @@ function M.record(status, context, record)
     if not value then return M.failure(failure) end
     return M.value(status, value, wanted)
   end
+  local refused = misfit(context, false)
+  if refused then return M.failure(refused) end
   return M.value(status, view.partial(record, wanted.version), wanted)
 end
 
@@ -61,6 +75,8 @@ function M.list(context, records, metadata)
     if not value then return M.failure(failure) end
     return M.value(200, value, wanted)
   end
+  local refused = misfit(context, true)
+  if refused then return M.failure(refused) end
   local items = json.array {}
   for at, record in ipairs(records) do items[at] = view.partial(record, wanted.version) end
   metadata.remainingItemCount = nil

@@ -1,6 +1,6 @@
 -- Which resource a path means: /api/v1/... and /apis/GROUP/VERSION/..., with the deprecated /watch/ form.
 --
--- find(registry, path) -> route | nil, what is wrong: a failure of errors.lua, or "page" where the server's router says no
+-- find(registry, path as it was sent) -> route | nil, what is wrong: a failure of errors.lua, or "page" where the server's router says no
 -- more than "404 page not found" (groups that are not there).
 --   route = { kind=, namespace= ("" : all, or none), name=, subresource=, watch=bool }
 
@@ -8,13 +8,15 @@ local errors = require "sandbox.errors"
 
 local M = {}
 
-local function unescape(text)
-  return (text:gsub("%%(%x%x)", function(code) return string.char(tonumber(code, 16)) end))
+-- The path of a request as it is meant: without its percent-escapes.
+function M.decoded(path)
+  return (path:gsub("%%(%x%x)", function(code) return string.char(tonumber(code, 16)) end))
 end
 
+-- What stands between its slashes; of those at both ends it has none.
 local function parts_of(path)
   local parts = {}
-  for part in unescape(path):gmatch("[^/]+") do parts[#parts + 1] = part end
+  for part in M.decoded(path):gsub("^/+", ""):gsub("/+$", ""):gmatch("[^/]*") do parts[#parts + 1] = part end
   return parts
 end
 
@@ -55,6 +57,7 @@ function M.find(registry, path)
   elseif parts[1] == "apis" then
     group, version, at = parts[2], parts[3], 4
   end
+  if group == "" and parts[1] == "apis" then return nil, "page" end
   if not version or not parts[at] then return nil, errors.no_such_path() end
   local is_watch = parts[at] == "watch" and parts[at + 1] ~= nil
   local route, trouble = scoped(registry, group, version, parts, is_watch and at + 1 or at)

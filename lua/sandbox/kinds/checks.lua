@@ -7,23 +7,15 @@
 -- Kubernetes narrows them (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/).
 -- A list of failures is passed along as `errs`; paths are only made when something is wrong.
 
+local go_text = require "sandbox.go_text"
 local sorted = require "sorted"
 
 local M = {}
 
 -- ---- How Go prints a value -------------------------------------------------------------------------------------
 
-local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r", ["\a"] = "\\a",
-  ["\b"] = "\\b", ["\f"] = "\\f", ["\v"] = "\\v" }
-
-local function escape(byte)
-  return ESCAPES[byte] or ("\\x%02x"):format(byte:byte())
-end
-
 -- A string in quotes, as Go's %q.
-function M.quote(text)
-  return '"' .. text:gsub('[%c"\\\127]', escape) .. '"'
-end
+M.quote = go_text.quote
 
 -- A value that prints as this text (a Go struct, which only its own type knows how to print).
 function M.verbatim(text)

@@ -6,6 +6,7 @@
 
 local checks = require "sandbox.kinds.checks"
 local errors = require "sandbox.errors"
+local parameters = require "sandbox.api.parameters"
 local times = require "sandbox.schema.times"
 
 local M = {}
@@ -66,16 +67,21 @@ local function check_started(pod, name, previous)
   end
 end
 
--- Bounds of what is asked for.
-local function check_options(query, name)
+-- What is asked for, looked at before there is a pod to ask about. -> failure | nil
+function M.check(query, name)
   local errs = {}
-  local function need(option, least, words)
-    local number = math.tointeger(tonumber(query[option]))
-    if number and number < least then checks.invalid(errs, option, number, words) end
+  for _, option in ipairs { "limitBytes", "sinceSeconds", "tailLines" } do
+    local text, least = query[option], option == "tailLines" and 0 or 1
+    local number, failure = parameters.integer(text ~= nil and text or "0", true)
+    if failure then return failure end
+    if text and number < least then checks.invalid(errs, option, number, least == 0 and checks.NOT_NEGATIVE or "must be greater than 0") end
   end
-  need("tailLines", 0, checks.NOT_NEGATIVE)
-  need("limitBytes", 1, "must be greater than 0")
-  need("sinceSeconds", 1, "must be greater than 0")
+  if (query.sinceTime or "") ~= "" then
+    local _, why = times.seconds(query.sinceTime)
+    if why then return errors.bad_request(why) end
+    if query.sinceSeconds then errs[#errs + 1] = { field = "[]", type = "FieldValueForbidden",
+      message = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified" } end
+  end
   if errs[1] then return errors.invalid({ group = "", kind = "PodLogOptions" }, name, errs) end
 end
 
@@ -137,8 +143,6 @@ end
 -- -> { status=, text= | watch= } | nil, failure
 function M.get(w, request)
   local pod, query = request.record.object, request.query or {}
-  local refused = check_options(query, request.name)
-  if refused then return nil, refused end
   local name, failure = choose_container(pod, query.container)
   if not name then return nil, failure end
   if (pod.spec.nodeName or "") == "" then return { status = 204, text = "" } end

@@ -5,6 +5,7 @@
 
 local common = require "sandbox.verbs.common"
 local errors = require "sandbox.errors"
+local go_text = require "sandbox.go_text"
 local update = require "sandbox.verbs.update"
 local view = require "sandbox.api.view"
 
@@ -14,7 +15,7 @@ local M = {}
 local function invalid_patch(kind, outcome, why)
   local shown = kind.id == "secrets" and "<hidden>" or json.encode(outcome)
   return errors.invalid({ kind = "", group = "" }, "", { { field = "patch", type = "FieldValueInvalid",
-    message = ("Invalid value: %s: %s"):format(errors.quoted(shown), why) } })
+    message = ("Invalid value: %s: %s"):format(go_text.quote(shown), why) } })
 end
 
 local BY_TYPE = {

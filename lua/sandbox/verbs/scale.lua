@@ -9,6 +9,7 @@ local checks = require "sandbox.kinds.checks"
 local common = require "sandbox.verbs.common"
 local decode = require "sandbox.schema.decode"
 local errors = require "sandbox.errors"
+local go_text = require "sandbox.go_text"
 local meta = require "sandbox.kinds.meta"
 local patch = require "sandbox.verbs.patch"
 local update = require "sandbox.verbs.update"
@@ -31,7 +32,7 @@ function M.decode(w, value, is_patch)
   end
   if is_patch then
     return nil, errors.invalid({ kind = "", group = "" }, "", { { field = "patch", type = "FieldValueInvalid",
-      message = ("Invalid value: %s: %s"):format(errors.quoted(json.encode(value)), why) } })
+      message = ("Invalid value: %s: %s"):format(go_text.quote(json.encode(value)), why) } })
   end
   local version = type(value.apiVersion) == "string" and value.apiVersion:match("([^/]+)$") or "v1"
   return nil, errors.bad_request(('%s in version "%s" cannot be handled as a Scale: %s')

@@ -20,6 +20,8 @@
 -- - a write of a custom kind's status that says another kind or version: the server takes it, prunes nothing and forgets who manages what;
 -- - a strategic merge patch in which a list's merge key is an object or a list: the real server fails inside and closes the connection;
 -- - writing the status of a Service that does not exist: it makes one, without an address;
+-- - YAML bodies with anchors, aliases or a key that comes twice, which the sandbox refuses with a sentence (clients send JSON);
+-- - bindings and serviceaccounts/NAME/token, which the sandbox has not got;
 -- - pages of lists whose names the servers drew, or with other sequences' objects in them.
 --
 -- And the order of managedFields, of finalizers and of what comes from a watch cache is put aside (normal.lua): the first is by

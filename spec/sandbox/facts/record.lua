@@ -1,13 +1,15 @@
 -- Asks a real server what ask.lua asks, and writes its answers, one a line; with --check it only compares.
 
 local ask = require "include" "spec/sandbox/facts/ask.lua"
+local requests = require "include" "spec/sandbox/facts/requests.lua"
 
 local OUT = "spec/sandbox/facts/answers.json"
 
 local cluster = assert(kube.open {})
 
-local function to_server(method, path, body)
-  local answer = assert(cluster:request { method = method, path = path, body = body, content_type = "application/json" })
+local function to_server(method, path, body, content_type, accept)
+  local answer = assert(cluster:request { method = method, path = path, body = body, content_type = content_type or "application/json",
+    accept = accept })
   return answer.status, json.decode(answer.body) or answer.body
 end
 
@@ -32,6 +34,7 @@ end
 
 local facts = ask.definitions(to_server)
 for label, answer in pairs(ask.values(to_server, function() loop.sleep(0.1) end)) do facts[label] = answer end
+for label, answer in pairs(requests.answers(to_server)) do facts[label] = answer end
 
 for _, kind in ipairs(ask.ZEROS) do
   facts["zeros: " .. kind[3]] = ask.without_env(by_kubectl(ask.zeros(table.unpack(kind))))
