@@ -112,6 +112,18 @@ function Operator:stop()
   self.process:wait(30)
 end
 
+-- (waits) until it has nothing to do: a save is no edit of an operator that still does what the one before brought about.
+function Operator:rest()
+  local deadline, before = loop.now() + 60, self:cpu()
+  repeat
+    loop.sleep(0.5)
+    local now = self:cpu()
+    if now - before < 0.02 then return end
+    before = now
+  until loop.now() > deadline
+  error("the operator is at work for a minute")
+end
+
 -- ------------------------------------------------------------------ models
 
 local function name_of(i) return ("m%04d"):format(i) end
@@ -146,16 +158,17 @@ local function save_to_verdict()
   local dir, phases = policies_in("whole")
   local operator = start("verdicts", { "--policies", dir })
   deploy("verdicts", MODELS)
-  loop.sleep(3)
+  operator:rest()
   operator:page "/turns/reset"
   local times, began = {}, operator:cpu()
   for i = 1, SAVES do
+    operator:rest()
     local saved = loop.now()
     assert(fs.write(dir .. "/phases.lua", phases .. "-- edit " .. i .. "\n"))
     assert(not operator:verdict(), "a save was refused: " .. (fs.read(operator.log) or ""):sub(-800))
     times[i] = (loop.now() - saved) * 1000
-    loop.sleep(0.5)
   end
+  operator:rest()
   local spent = (operator:cpu() - began) * 1000 / SAVES
   local turns = json.decode(operator:page("/stats").body).turns
   local swaps = operator:metric "moonphase_reload_swap_seconds_count"
