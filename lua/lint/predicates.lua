@@ -74,6 +74,17 @@ local function check_keys(self, node, word, row, given)
   end
 end
 
+-- Nothing is one of no words. (`words` only puts into words what holds already.)
+local function check_lists(self, node, word, given)
+  for _, key in ipairs(sorted(given.fields)) do
+    local list = values.strip(given.fields[key])
+    if key ~= "words" and list.is == "table" and #list.items == 0 and next(list.fields) == nil and not list.item and not list.open
+      and not list.rest and not list.find then
+      self:report("rows", "error", node, "`%s` of %s is empty, so the row never holds", key, word)
+    end
+  end
+end
+
 local function contains(list, wanted)
   for _, one in ipairs(list) do
     if one == wanted then return true end
@@ -112,6 +123,7 @@ local function predicate(builtin, word, row)
     local given = args[1] or NOTHING
     if given.is == "table" then
       check_keys(self, node, word, row, given)
+      check_lists(self, node, word, given)
       if word == "input" then check_input(self, node, given) end
       if word == "problem" then check_kinds(self, node, given) end
     end
@@ -128,7 +140,8 @@ local function fact(builtin)
   return builtin(function(_, args, node)
     local path = values.literal(args[1] or ANY)
     node.predicate = node.predicate or builtin(function(flow, given)
-      if path and given[1] then M.at(flow, node, values.strip(given[1]), path, "s") end
+      local shape = path and given[1] and M.at(flow, node, values.strip(given[1]), path, "s") or ANY
+      node.predicate.is_boolean = values.strip(shape).is == "boolean" and node.predicate.is_boolean ~= false
       return { values.BOOLEAN }
     end)
     node.predicate.word, node.predicate.path = "fact", path

@@ -1,5 +1,6 @@
 -- The rows of `rules` and `phases` as a whole: those that can never match, keys that nothing reads, phases that are a dead end.
 
+local logic = require "lint.logic"
 local show = require "lint.show"
 local sorted = require "sorted"
 local values = require "lint.values"
@@ -137,29 +138,70 @@ local function covers(above, below)
   return above == below or key_of(above.node.body) == key_of(below.node.body)
 end
 
+-- Whether a row above is one that row below need not be asked behind.
+local function counts(of, above, below)
+  return of.kind == "phases" or text_of(above.fields.condition) == text_of(below.fields.condition)
+    and not (below.fields.blocks and not above.fields.blocks)
+end
+
 -- The row above `i` because of which it never counts, or nil.
 local function covered_by(of, rows, i)
   local row = rows[i]
   for j = 1, i - 1 do
     local above = rows[j]
-    local counts = of.kind == "phases" or text_of(above.fields.condition) == text_of(row.fields.condition)
-      and not (row.fields.blocks and not above.fields.blocks)
-    if counts and covers(above.fields.when, row.fields.when) then return above end
+    if counts(of, above, row) and covers(above.fields.when, row.fields.when) then return above end
   end
   return nil
 end
 
+-- The rows above `i` of which, by what they ask, one holds whenever it does: as few as that takes; or nil.
+local function covered_together(of, rows, i, formulas)
+  if not formulas[i] then return nil end
+  local asked, above = { formulas[i] }, {}
+  for j = 1, i - 1 do
+    if formulas[j] and counts(of, rows[j], rows[i]) then
+      asked[#asked + 1], above[#above + 1] = logic.no(formulas[j]), rows[j]
+    end
+  end
+  if #above == 0 or logic.can_hold(asked) then return nil end
+  for j = #above, 1, -1 do
+    local one, row = table.remove(asked, j + 1), table.remove(above, j)
+    if logic.can_hold(asked) then
+      table.insert(asked, j + 1, one)
+      table.insert(above, j, row)
+    end
+  end
+  return above
+end
+
 -- ---------------------------------------------------------------- checks of a table
 
+local function tell_covered(of, row, above, report)
+  if #above == 1 then
+    return report("error", row, ("the row %s can never count: %s in line %d holds whenever it does, and comes first"):format(title(of, row),
+      title(of, above[1]), line_of(above[1], of)))
+  end
+  local named = {}
+  for i, one in ipairs(above) do named[i] = ("%s in line %d"):format(title(of, one), line_of(one, of)) end
+  report("error", row, ("the row %s can never count: whenever it holds so does one of those above it, %s"):format(title(of, row),
+    table.concat(named, ", ")))
+end
+
 local function check_matching(of, rows, report)
+  local formulas = {}
   for i, row in ipairs(rows) do
+    local when = row.fields.when
+    formulas[i] = not (when and when.is == "function" and is_made(when.node)) and logic.formula(when) or nil
     local above = covered_by(of, rows, i)
     if above then
-      report("error", row, ("the row %s can never count: %s in line %d holds whenever it does, and comes first"):format(title(of, row),
-        title(of, above),
-        line_of(above, of)))
-    elseif is_never(row.fields.when) then
+      tell_covered(of, row, { above }, report)
+    elseif is_never(when) then
       report("error", row, ("the row %s never holds: its `when` is always false"):format(title(of, row)))
+    elseif formulas[i] and not logic.can_hold { formulas[i] } then
+      report("error", row, ("the row %s never holds: its `when` contradicts itself"):format(title(of, row)))
+    else
+      local all = covered_together(of, rows, i, formulas)
+      if all then tell_covered(of, row, all, report) end
     end
   end
 end

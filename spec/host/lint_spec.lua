@@ -271,6 +271,28 @@ describe("a row", function()
     one_more("Progressing", '{ "ErrImagePull" }'))
   accepts("that asks for more than those above counts", "failures.lua", LAST,
     one_more("ImagePulled", '{ "ErrImagePull", "Other" }'))
+  tells("that asks for more than a row above can never count", "phases.lua", '{ "Deploying", when = always',
+    '{ "Slow", from = { "" }, when = function(s) return s.settled and s.replicas > 1 end, message = "m" },\n  { "Deploying", when = always',
+    "phases.lua:4: error: the row Slow can never count: Deployed in line 3 holds whenever it does, and comes first")
+  tells("that several above leave nothing can never count", "phases.lua", '{ "Deploying", when = always', [[
+{ "Many", when = function(s) return s.replicas >= 2 end, message = "m" },
+  { "Few", when = function(s) return s.replicas < 3 end, message = "m" },
+  { "Deploying", when = always]],
+    "phases.lua:6: error: the row Deploying can never count: whenever it holds so does one of those above it, Many in line 4, Few in line 5")
+  accepts("behind a fact that may be more than true or false counts", "phases.lua", '{ "Deploying", when = always', [[
+{ "Odd", reason = "A", from = { "" }, when = fact "deployment", message = "m" },
+  { "Odd", reason = "B", when = function(s) return s.deployment end, message = "m" },
+  { "Deploying", when = always]])
+  accepts("that the one above leaves something counts", "phases.lua", '{ "Deploying", when = always', [[
+{ "Deploying", reason = "Many", when = function(s) return s.replicas > 2 end, message = "m" },
+  { "Deploying", reason = "Few", when = function(s) return s.replicas > 1 end, message = "m" },
+  { "Deploying", when = always]])
+  tells("whose list of words is empty is told", "failures.lua", "waiting = TROUBLE", "waiting = {}",
+    "`waiting` of any_container is empty, so the row never holds")
+  accepts("whose list is made elsewhere counts", "failures.lua", "when = any_container { waiting = TROUBLE }",
+    "when = any_container { waiting = (function() local list = {} list[#list + 1] = 'ErrImagePull' return list end)() }")
+  tells("that contradicts itself is told", "failures.lua", LONG, "return #s.name > 63 and #s.name < 10",
+    "the row NameTooLong never holds: its `when` contradicts itself")
   tells("that is always false is told", "failures.lua", LONG, "return false", "the row NameTooLong never holds")
   tells("with a key that nothing reads is told", "failures.lua", 'name = "Refused",', 'name = "Refused", grce = 5,',
     "the row Refused says `grce`, which nothing reads; did you mean grace?")
