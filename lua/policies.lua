@@ -29,6 +29,9 @@ end
 local function of_folder(dir)
   local files = {}
   local function take(relative)
+    local kind = fs.kind(dir .. "/" .. relative)
+    if kind == "other" then return nil, ("%s is a pipe or a device: policies are files"):format(relative) end
+    if kind ~= "file" then return true end -- a folder, or what has gone since it was listed
     local text, why = fs.read(dir .. "/" .. relative)
     if not text then return nil, why end
     text = text:gsub("^\xEF\xBB\xBF", "") -- what some editors put in front of a text (a byte order mark)
@@ -40,25 +43,23 @@ local function of_folder(dir)
     files[relative] = text
     return true
   end
-  local names, why = fs.list(dir)
-  if not names then return nil, "the policies folder cannot be read: " .. why end
-  for _, name in ipairs(names) do
-    local hidden = name:sub(1, 1) == "."
-    local kind = not hidden and fs.kind(dir .. "/" .. name)
-    if kind == "file" and is_policy_file(name) then
-      local ok, trouble = take(name)
-      if not ok then return nil, trouble end
-    elseif kind == "directory" then
-      local inside, closed = fs.list(dir .. "/" .. name)
-      if not inside then return nil, "the policies folder cannot be read: " .. closed end
-      for _, inner in ipairs(inside) do
-        if is_policy_file(inner) and inner:sub(1, 1) ~= "." then
-          local ok, trouble = take(name .. "/" .. inner)
-          if not ok then return nil, trouble end
-        end
+  local function take_all(below, is_deep)
+    local names, why = fs.list(dir .. "/" .. below)
+    if not names then return nil, "the policies folder cannot be read: " .. why end
+    for _, name in ipairs(names) do
+      local ok, trouble = true, nil
+      if name:sub(1, 1) == "." then -- hidden
+      elseif is_deep and fs.kind(dir .. "/" .. name) == "directory" then
+        ok, trouble = take_all(name .. "/")
+      elseif is_policy_file(name) then
+        ok, trouble = take(below .. name)
       end
+      if not ok then return nil, trouble end
     end
+    return true
   end
+  local ok, trouble = take_all("", true)
+  if not ok then return nil, trouble end
   if not files["phdeployment.lua"] then
     return nil, dir .. " holds no phdeployment.lua: --policies wants a folder like the built-in one"
   end

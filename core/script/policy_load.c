@@ -171,13 +171,26 @@ static void check_loading(lua_State *L, const struct policy *p, const struct sou
 		luaL_error(L, "%s is compiled Lua; a policy is text", s->name);
 }
 
+/* Lua's parser says where a mistake is, but for one: code that is nested deeper than its own stack. */
+static void name_place(lua_State *L, const struct source *s)
+{
+	const char *text = lua_tostring(L, -1);
+	size_t len = strlen(s->name);
+	if (text != NULL && strncmp(text, s->name, len) == 0 && text[len] == ':')
+		return;
+	lua_pushfstring(L, "%s:1: it cannot be read: it is nested too deep (%s)", s->name, text != NULL ? text : "?");
+}
+
 /* Run a file and push what it returned (true if nothing), remembered under its module's name. */
 static void load_source(lua_State *L, struct policy *p, const struct source *s)
 {
 	char chunk[POLICY_NAME_MAX + 32];
 	check_loading(L, p, s);
 	snprintf(chunk, sizeof chunk, "=%s", s->name);
-	if (luaL_loadbufferx(L, s->text, s->len, chunk, "t") != LUA_OK)
+	int status = luaL_loadbufferx(L, s->text, s->len, chunk, "t");
+	if (status != LUA_OK && status != LUA_ERRMEM)
+		name_place(L, s);
+	if (status != LUA_OK)
 		lua_error(L);
 	sandbox_push_environment(L);
 	lua_setupvalue(L, -2, 1);
