@@ -47,11 +47,10 @@ local function of_folder(dir)
     local names, why = fs.list(dir .. "/" .. below)
     if not names then return nil, "the policies folder cannot be read: " .. why end
     for _, name in ipairs(names) do
-      local ok, trouble = true, nil
-      if name:sub(1, 1) == "." then -- hidden
-      elseif is_deep and fs.kind(dir .. "/" .. name) == "directory" then
+      local is_hidden, ok, trouble = name:sub(1, 1) == ".", true, nil
+      if is_deep and not is_hidden and fs.kind(dir .. "/" .. name) == "directory" then
         ok, trouble = take_all(name .. "/")
-      elseif is_policy_file(name) then
+      elseif not is_hidden and is_policy_file(name) then
         ok, trouble = take(below .. name)
       end
       if not ok then return nil, trouble end
