@@ -28,16 +28,17 @@ function M.refusal(files, settings)
   return refusal
 end
 
-local function refused(dir, refusal)
+local function refused(dir, refusal, keeper)
   local source = refusal.failure and refusal.failure.source
-  return nil, ("the policies of %s are refused, step %s: %s%s\nMend them, and see them pass: moonphase check %s. (With --last-good NAME an "
-    .. "operator begins with those that have proven themselves.)"):format(dir, refusal.step, refusal.text,
-    source and source ~= "" and "\n    " .. source:gsub("^%s+", "") or "", dir)
+  local others = keeper and ("%s holds none that have proven themselves and could be begun with."):format(keeper:place())
+    or "With --last-good NAME an operator begins with those that have proven themselves."
+  return nil, ("the policies of %s are refused, step %s: %s%s\nMend them, and see them pass: moonphase check %s. (%s)"):format(dir,
+    refusal.step, refusal.text, source and source ~= "" and "\n    " .. source:gsub("^%s+", "") or "", dir, others)
 end
 
 -- (waits) The policies of a folder (nil: the built-in ones) with the administrator's settings: {generation, declaration, settings, files};
--- nil and a text.
-function M.of_folder(dir, settings_path)
+-- nil and a text. keeper: who was asked before (nil: nobody).
+function M.of_folder(dir, settings_path, keeper)
   local generation, settings, files = policies.load(dir, settings_path, true)
   if not generation then return nil, settings end
   local declaration, why = contract.declaration(generation, MODULE)
@@ -45,7 +46,7 @@ function M.of_folder(dir, settings_path)
   local misfit = misset.failure(generation, MODULE, declaration, files, settings_path, settings)
   if misfit then return nil, guard.sentence(misfit) end
   local refusal = dir and require("reload.apart").first(files, settings)
-  if refusal then return refused(dir, refusal) end
+  if refusal then return refused(dir, refusal, keeper) end
   return { generation = generation, declaration = declaration, settings = settings, files = files }
 end
 
@@ -69,7 +70,7 @@ function M.of_keeper(keeper, dir, settings_path)
     if found then return found end
     log.warn("the last good policies cannot be used any more: the folder is begun with", { where = keeper:place(), why = trouble })
   end
-  return M.of_folder(dir, settings_path)
+  return M.of_folder(dir, settings_path, keeper)
 end
 
 return M

@@ -57,7 +57,9 @@ local function kept_in(self, body)
   local data = type(object.data) == "table" and object.data or {}
   local said, back = decoded(data[POLICIES]), decoded(data[TAKEN_BACK])
   if not are_texts(said.files) or type(said.settings) ~= "table" or type(data[DIGEST]) ~= "string" then
-    log.warn("no last good policies are kept yet", { where = self:place() })
+    local is_new = data[POLICIES] == nil and data[DIGEST] == nil -- only a note that a save was taken back, or not even that
+    log.warn(is_new and "no last good policies are kept yet" or "what is kept as the last good policies is none: somebody else wrote it",
+      { where = self:place() })
     return nil
   end
   return { files = said.files, settings = said.settings, digest = data[DIGEST],
