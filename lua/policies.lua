@@ -44,7 +44,7 @@ local function of_folder(dir)
     return true
   end
   local function take_all(below, is_deep)
-    local names, why = fs.list(dir .. "/" .. below)
+    local names, why = fs.list(below == "" and dir or dir .. "/" .. below)
     if not names then return nil, "the policies folder cannot be read: " .. why end
     for _, name in ipairs(names) do
       local is_hidden, ok, trouble = name:sub(1, 1) == ".", true, nil
@@ -60,7 +60,7 @@ local function of_folder(dir)
   local ok, trouble = take_all("", true)
   if not ok then return nil, trouble end
   if not files["phdeployment.lua"] then
-    return nil, dir .. " holds no phdeployment.lua: --policies wants a folder like the built-in one"
+    return nil, dir .. " holds no phdeployment.lua: a folder of policies is one like the built-in one"
   end
   return files
 end

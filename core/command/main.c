@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/version.h"
+#include "base/xalloc.h"
 #include "command/command.h"
 #include "http/client.h"
 #include "loop/loop.h"
@@ -42,6 +44,14 @@ static bool is_plugin(const char *program)
 	return strcmp(name ? name + 1 : program, "kubectl-phd") == 0;
 }
 
+static bool holds_command(const char *lua_dir, const char *name)
+{
+	char *file = xasprintf("%s/command/%s.lua", lua_dir, name);
+	bool is_there = access(file, R_OK) == 0;
+	free(file);
+	return is_there;
+}
+
 /* Options before the command. */
 static struct invocation read_words(const char *const *words)
 {
@@ -71,6 +81,8 @@ static struct invocation read_words(const char *const *words)
 		v.status = print_help();
 	else if (!command_find(v.command) || (!v.lua_dir && !command_is_built_in(command_find(v.command))))
 		v.status = usage("there is no command \"", v.command, "\"");
+	else if (v.lua_dir && !holds_command(v.lua_dir, v.command))
+		v.status = usage("--lua: no host's library is in ", v.lua_dir, ": it has a folder \"command\"");
 	return v;
 }
 

@@ -67,6 +67,7 @@ describe("wrong usage ends with status 2 and one sentence", function()
     ["apply"] = "apply needs the FILE of a saved plan",
     ["apply a b"] = "apply needs the FILE of a saved plan",
     ["frobnicate"] = "there is no command",
+    ["--lua /nonexistent/x run"] = "--lua: no host's library is in /nonexistent/x: it has a folder",
   } do
     it(words, function()
       local argv = {}
