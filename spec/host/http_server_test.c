@@ -189,6 +189,28 @@ TEST(a_caller_who_left_before_a_late_answer_is_no_trouble)
 	stop();
 }
 
+TEST(a_request_that_never_becomes_whole_is_no_call_and_leaves_nothing)
+{
+	static const char *const halves[] = {"G", "GET /now HTTP/1.1", "GET /now HTTP/1.1\r\n", "GET /now HTTP/1.1\r\nHost: x\r\n",
+		"POST /now HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab"};
+	int fds[sizeof halves / sizeof *halves];
+	start();
+	for (size_t i = 0; i < sizeof halves / sizeof *halves; i++) {
+		fds[i] = connect_to_server();
+		say(fds[i], "GET /now HTTP/1.1\r\nHost: x\r\n\r\n");
+		CHECK_CONTAINS(hear(fds[i]), "now");
+		say(fds[i], halves[i]);
+		wait_ms(10);
+		if (i % 2 == 0)
+			close(fds[i]);
+	}
+	wait_ms(20);
+	CHECK_INT(calls, ==, 5);
+	stop(); /* the others are open still */
+	for (size_t i = 1; i < sizeof halves / sizeof *halves; i += 2)
+		close(fds[i]);
+}
+
 TEST(a_body_over_the_limit_is_answered_413_announced_or_not)
 {
 	start();
@@ -495,6 +517,7 @@ TEST_MAIN(T(a_call_arrives_with_method_path_query_headers_and_body),
 	T(a_kept_connection_carries_several_calls),
 	T(a_call_can_be_answered_later_while_others_are_answered),
 	T(a_caller_who_left_before_a_late_answer_is_no_trouble),
+	T(a_request_that_never_becomes_whole_is_no_call_and_leaves_nothing),
 	T(a_body_over_the_limit_is_answered_413_announced_or_not),
 	T(a_body_of_exactly_the_limit_is_read),
 	T(an_endless_body_is_cut_off),
