@@ -213,7 +213,7 @@ local function compute(o, name, namespace, why)
 end
 
 local function check_usage(o)
-  if #o ~= 1 then options.fail(2, "explain needs the NAME of a PhDeployment") end
+  if #o ~= 1 then options.fail(2, "explain needs the NAME of one PhDeployment" .. (o[2] and (", not of %d"):format(#o) or "")) end
   if o.o and o.o ~= "text" and o.o ~= "json" then options.fail(2, "-o must be text or json, not '" .. o.o .. "'") end
   if o.n and o.namespace and o.n ~= o.namespace then options.fail(2, "-n and --namespace say two things") end
   local computed = o.cluster or o.policies

@@ -58,6 +58,7 @@ describe("wrong usage ends with status 2 and one sentence", function()
     ["render -f"] = "-f needs a value: FILE",
     ["render -f x -o xml"] = "-o must be yaml or json",
     ["explain"] = "explain needs the NAME",
+    ["explain a b"] = "explain needs the NAME of one PhDeployment, not of 2",
     ["explain m --shadow"] = "--shadow is of a running operator: --control-socket PATH",
     ["explain m -n a --namespace b"] = "-n and --namespace say two things",
     ["rbac"] = "rbac needs --service-account NAMESPACE/NAME",
