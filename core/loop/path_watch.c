@@ -9,7 +9,7 @@
  * A ConfigMap's folder holds links to ..data/key, and ..data is a link that is swapped: stat
  * follows the links, so the new files show as new inodes. A file is watched through its folder,
  * because editors and ConfigMaps replace files and a watch would stay with the old inode.
- * Folders one level down (children/) are watched too. */
+ * Folders one level down (children/) are watched too, and those of the links on the way. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,14 +93,39 @@ static char *folder_of(const char *path)
 	return slash == path ? xstrdup("/") : xmemdup0(path, (size_t)(slash - path));
 }
 
+static void add_folder_of(struct look *k, const char *path)
+{
+	if (k->folder_count < FOLDERS_MAX)
+		k->folders[k->folder_count++] = folder_of(path);
+}
+
+/* The folders of the links on the way: one that is swapped (git-sync, `current -> releases/7`) changes no folder but its own. */
+static void add_links(struct look *k, const char *path)
+{
+	struct stat st;
+	char *way = xstrdup(path);
+	for (char *end = way + strlen(way); end != way; end = strrchr(way, '/')) {
+		*end = '\0';
+		if (lstat(way, &st) == 0 && S_ISLNK(st.st_mode))
+			add_folder_of(k, way);
+		if (strchr(way, '/') == NULL)
+			break;
+	}
+	free(way);
+}
+
 static void look(struct loop_watch *w, struct look *k)
 {
 	struct stat st;
 	*k = (struct look){0};
 	if (w->is_file)
-		k->folders[k->folder_count++] = folder_of(w->path);
-	if (stat(w->path, &st) != 0)
+		add_folder_of(k, w->path);
+	add_links(k, w->path);
+	if (stat(w->path, &st) != 0) {
+		if (!w->is_file)
+			add_folder_of(k, w->path); /* where it will come back */
 		return;
+	}
 	look_at(k, w->path, &st);
 	if (!w->is_file && S_ISDIR(st.st_mode))
 		look_into(k, w->path, 1);

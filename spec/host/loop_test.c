@@ -506,6 +506,48 @@ TEST(a_file_is_seen_to_be_replaced_and_its_neighbours_do_not_matter)
 	remove_folder();
 }
 
+TEST(a_link_on_the_way_that_is_swapped_is_a_change)
+{
+	make_folder();
+	CHECK(mkdir(in_folder("v1"), 0700) == 0 && mkdir(in_folder("v2"), 0700) == 0);
+	CHECK(mkdir(in_folder("v1/policies"), 0700) == 0 && mkdir(in_folder("v2/policies"), 0700) == 0);
+	write_file("v1/policies/a.lua", "1");
+	write_file("v2/policies/a.lua", "2");
+	CHECK(symlink("v1", in_folder("current")) == 0);
+	struct loop_watch *w = loop_watch_path(l, in_folder("current/policies"), QUIET_MS, on_change, NULL, NULL);
+	struct loop_watch *f = loop_watch_path(l, in_folder("current/policies/a.lua"), QUIET_MS, on_change, NULL, NULL);
+	struct loop_watch *itself = loop_watch_path(l, in_folder("current"), QUIET_MS, on_change, NULL, NULL);
+	for (int i = 1; i <= 2; i++) {
+		CHECK(symlink(i % 2 ? "v2" : "v1", in_folder("next")) == 0);
+		CHECK(rename(in_folder("next"), in_folder("current")) == 0);
+		wait_ms(150);
+		CHECK_INT(changes, ==, 3 * i);
+	}
+	loop_watch_close(w);
+	loop_watch_close(f);
+	loop_watch_close(itself);
+	remove_folder();
+}
+
+TEST(a_folder_that_was_away_is_seen_to_come_back)
+{
+	make_folder();
+	CHECK(mkdir(in_folder("policies"), 0700) == 0);
+	write_file("policies/a.lua", "1");
+	struct loop_watch *w = loop_watch_path(l, in_folder("policies"), QUIET_MS, on_change, NULL, NULL);
+	CHECK(rename(in_folder("policies"), in_folder("away")) == 0);
+	wait_ms(150);
+	CHECK_INT(changes, ==, 1);
+	CHECK(rename(in_folder("away"), in_folder("policies")) == 0);
+	wait_ms(150);
+	CHECK_INT(changes, ==, 2);
+	write_file("policies/a.lua", "22");
+	wait_ms(150);
+	CHECK_INT(changes, ==, 3);
+	loop_watch_close(w);
+	remove_folder();
+}
+
 TEST(a_path_that_is_not_there_cannot_be_watched)
 {
 	l = loop_new();
@@ -576,6 +618,7 @@ TEST_MAIN(T(a_deferred_task_runs_though_nothing_else_happens),
 	T(what_came_and_went_is_no_change),
 	T(a_configmap_that_swaps_its_data_link_is_one_change),
 	T(a_file_is_seen_to_be_replaced_and_its_neighbours_do_not_matter),
+	T(a_link_on_the_way_that_is_swapped_is_a_change), T(a_folder_that_was_away_is_seen_to_come_back),
 	T(a_path_that_is_not_there_cannot_be_watched),
 	T(a_virtual_loop_runs_its_turns_inside_a_turn_of_another),
 	T(work_on_a_virtual_loop_is_done_at_once_and_told_later))
