@@ -548,6 +548,26 @@ TEST(a_folder_that_was_away_is_seen_to_come_back)
 	remove_folder();
 }
 
+TEST(a_folder_in_the_place_of_another_is_watched_in_turn)
+{
+	make_folder();
+	CHECK(mkdir(in_folder("policies"), 0700) == 0 && mkdir(in_folder("new"), 0700) == 0);
+	write_file("policies/a.lua", "1");
+	write_file("new/a.lua", "22");
+	struct loop_watch *w = loop_watch_path(l, in_folder("policies"), QUIET_MS, on_change, NULL, NULL);
+	CHECK(rename(in_folder("policies"), in_folder("away")) == 0 && rename(in_folder("new"), in_folder("policies")) == 0);
+	wait_ms(150);
+	CHECK_INT(changes, ==, 1);
+	write_file("policies/a.lua", "333");
+	wait_ms(150);
+	CHECK_INT(changes, ==, 2);
+	write_file("policies/b.lua", "4");
+	wait_ms(150);
+	CHECK_INT(changes, ==, 3);
+	loop_watch_close(w);
+	remove_folder();
+}
+
 TEST(a_path_that_is_not_there_cannot_be_watched)
 {
 	l = loop_new();
@@ -619,6 +639,7 @@ TEST_MAIN(T(a_deferred_task_runs_though_nothing_else_happens),
 	T(a_configmap_that_swaps_its_data_link_is_one_change),
 	T(a_file_is_seen_to_be_replaced_and_its_neighbours_do_not_matter),
 	T(a_link_on_the_way_that_is_swapped_is_a_change), T(a_folder_that_was_away_is_seen_to_come_back),
+	T(a_folder_in_the_place_of_another_is_watched_in_turn),
 	T(a_path_that_is_not_there_cannot_be_watched),
 	T(a_virtual_loop_runs_its_turns_inside_a_turn_of_another),
 	T(work_on_a_virtual_loop_is_done_at_once_and_told_later))
