@@ -57,24 +57,29 @@ local function contains(list, wanted)
   return false
 end
 
+-- A value as the sentences below name it. (An emptied settings.yaml has none of them.)
+local function said(value)
+  return value == nil and "not set" or ("%q"):format(tostring(value))
+end
+
 -- What is wrong with the settings; nil if nothing is.
 function M.settings(settings)
   for _, row in ipairs(WORDS) do
     local value = value_of(settings, row)
     if not contains(row[2], value) then
       local words = row[2]
-      return ("%s is %q: it is %s or %s"):format(row[1], tostring(value), table.concat(words, ", ", 1, #words - 1), words[#words])
+      return ("%s is %s: it is %s or %s"):format(row[1], said(value), table.concat(words, ", ", 1, #words - 1), words[#words])
     end
   end
   for _, row in ipairs(QUANTITIES) do
     local value = value_of(settings, row)
-    if not M.is_quantity(value) then return ("%s is %q: it is a quantity, such as %s"):format(row[1], tostring(value), row[2]) end
+    if not M.is_quantity(value) then return ("%s is %s: it is a quantity, such as %s"):format(row[1], said(value), row[2]) end
   end
   for _, row in ipairs(NUMBERS) do
     local value = value_of(settings, row)
     if type(value) ~= "number" or value ~= math.floor(value) or value < row[2] or value > (row[3] or value) then
       local range = row[3] and ("from %d to %d"):format(row[2], row[3]) or ("from %d on"):format(row[2])
-      return ("%s is %q: it is a whole number %s"):format(row[1], tostring(value), range)
+      return ("%s is %s: it is a whole number %s"):format(row[1], said(value), range)
     end
   end
   local graphql = settings.source.graphql

@@ -33,7 +33,7 @@ describe("the settings", function()
         function(w) w.settings.engine.share.percent = percent end)
     end
     fails_as("SettingsInvalid",
-      'A setting of the operator is wrong: crash.restarts is "nil": it is a whole number from 1 on', "Progressing",
+      'A setting of the operator is wrong: crash.restarts is not set: it is a whole number from 1 on', "Progressing",
       function(w) w.settings.crash.restarts = nil end)
   end)
 end)

@@ -163,6 +163,13 @@ end
 
 -- The names in a message, and whether there are such.
 local function check_message(self, node, message, found, s)
+  -- a warning, since somebody may mean the brace
+  local left = message:gsub("{[%w_.]+}", "")
+  local brace = left:match("{[^{}]*}?") or left:match("[%w_.]*}")
+  if brace then
+    self:report("rows", "warning", node, "%s in the message is no name between braces, such as {image}: people would read it as it stands",
+      "`" .. brace .. "`")
+  end
   for path in message:gmatch("{([%w_.]+)}") do
     local first = path:match("^[^.]+")
     local in_evidence = found and found.is ~= "boolean" and found.is ~= "any" and values.field(found, first)

@@ -121,6 +121,8 @@ end
 
 -- The summary as one line.
 function M.summary_line(summary)
+  -- a misspelt namespace looks like this, and must not read as "all is well"
+  if summary.objects == 0 then return "Nothing would change: no PhDeployment is there. Is it another namespace (-n NS, --all-namespaces)?" end
   if summary.changed == 0 then
     return ("Nothing would change: %s as these policies say."):format(plural(summary.objects, "object is", "objects are"))
   end

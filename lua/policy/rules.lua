@@ -31,8 +31,12 @@ end
 -- (blame.lua finds the line of a row by these words.)
 local function refuse(what, i, row, trouble)
   local name = type(row) == "table" and (row.name or row[1]) or nil
-  error(("row %d of the %s (%s) %s"):format(i, what, name == nil and "?" or tostring(name), trouble), 0)
+  error(("row %d of the %s (%s) %s"):format(i, what, type(name) == "string" and name or "?", trouble), 0)
 end
+
+-- Columns that end up in a status, where the API server refuses what is no text.
+local TEXTS = { [1] = "has a phase that is no text: write it in quotes", name = "has a `name` that is no text: write it in quotes",
+  condition = "has a `condition` that is no text: write it in quotes" }
 
 local function check_rows(what, rows, needed)
   for i, row in ipairs(rows) do
@@ -41,6 +45,7 @@ local function check_rows(what, rows, needed)
       if row[field] == nil then
         refuse(what, i, row, field == 1 and "has no phase in its first column" or ("has no `%s`"):format(field))
       end
+      if TEXTS[field] and type(row[field]) ~= "string" then refuse(what, i, row, TEXTS[field]) end
     end
     if type(row.when) ~= "function" then
       refuse(what, i, row, ("has a `when` that is no question: it is a function, or a word such as `always` or `fact %q`"):format("stop"))
@@ -51,6 +56,9 @@ local function check_rows(what, rows, needed)
     local grace = type(row.grace)
     if grace ~= "nil" and grace ~= "number" and grace ~= "function" then
       refuse(what, i, row, ("has a `grace` that is no number of seconds: write 10, or setting %q"):format("grace.image"))
+    end
+    if row.waits ~= nil and type(row.waits) ~= "function" then
+      refuse(what, i, row, "has a `waits` that is no function: write function(s) return 30 end")
     end
   end
   return rows

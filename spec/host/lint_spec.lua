@@ -308,6 +308,10 @@ describe("a row", function()
     "no child is a Deploymnt; did you mean Deployment?")
   tells("whose message names what is not there is told", "failures.lua", "{image}: {reason}", "{imagee}: {reason}",
     "{imagee} is neither in the evidence of the row nor a fact: people would read \"?\"; did you mean image?")
+  tells("whose message has a brace that is never closed is told", "failures.lua", "{image}: {reason}", "{image: {reason}",
+    "`{image: ` in the message is no name between braces, such as {image}: people would read it as it stands")
+  tells("whose message has two words between braces is told", "failures.lua", "{image}: {reason}", "{the image}: {reason}",
+    "`{the image}` in the message is no name between braces")
   tells("whose message names a path that leads nowhere is told", "failures.lua", "{spec.groupName}", "{spec.groupNam}",
     "s.spec has no groupNam (of the path spec.groupNam); did you mean groupName?")
   tells("whose reason is no word is told", "failures.lua", '"ImagePullFailed"', '"Image pull failed"', "is no reason: it is one word")

@@ -185,6 +185,13 @@ describe("what a plan says", function()
     assert.equal("Nothing would change: 4 objects are as these policies say.\n", text)
   end)
 
+  it("is no word of peace where there is no object to compare: the namespace may be misspelt", function()
+    local result = of "a comment"
+    local summary = json.copy(result.summary)
+    summary.objects = 0
+    assert.contains("no PhDeployment is there. Is it another namespace", print_plan.summary_line(summary))
+  end)
+
   it("counts the models that restart, by what their templates become", function()
     local result, text = of "a pod annotation that goes"
     assert.equal(3, result.summary.restarts) -- m3 is stopped
