@@ -55,6 +55,7 @@ static void discard(struct http_exchange *x)
 	curl_slist_free_all(x->headers);
 	curl_slist_free_all(x->connect_to);
 	free(x->url);
+	free(x->unix_socket);
 	free(x->body);
 	free(x);
 }

@@ -88,8 +88,8 @@ struct http_exchange {
 	struct http_handlers handlers;
 	void *arg;
 	struct curl_slist *headers, *connect_to;
-	char *url, *body;
-	bool is_proxied, over_unix, over_tls, headers_too_large;
+	char *url, *body, *unix_socket;
+	bool is_proxied, over_tls, headers_too_large;
 	uint64_t timeout_ms, connect_timeout_ms;
 	size_t header_bytes;
 	struct loop_task fail;

@@ -11,16 +11,17 @@
 #include "base/xalloc.h"
 #include "http/client_internal.h"
 
-/* "10.0.0.1:6443", from the URL; the caller frees it. */
+/* "10.0.0.1:6443", from the URL, or "the socket /run/a.sock"; the caller frees it. */
 static char *place_of(const struct http_exchange *x)
 {
+	if (x->unix_socket != NULL)
+		return xasprintf("the socket %s", x->unix_socket);
 	char *host = NULL, *port = NULL, *place;
 	CURLU *u = curl_url();
 	if (curl_url_set(u, CURLUPART_URL, x->url, 0) == CURLUE_OK &&
 		curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
 		curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK)
-		place = xasprintf("%.300s:%s%s%s", host, port, x->over_unix ? " over a Unix socket" : "",
-			x->is_proxied ? " through the proxy" : "");
+		place = xasprintf("%.300s:%s%s", host, port, x->is_proxied ? " through the proxy" : "");
 	else
 		place = xstrdup("the server");
 	curl_free(host);
@@ -31,7 +32,7 @@ static char *place_of(const struct http_exchange *x)
 
 static bool was_refused(const struct http_exchange *x, long os_error)
 {
-	return os_error == ECONNREFUSED || (x->over_unix && os_error == ENOENT);
+	return os_error == ECONNREFUSED || (x->unix_socket != NULL && os_error == ENOENT);
 }
 
 static int not_connected(struct http_exchange *x, const char *place, struct http_result *r)

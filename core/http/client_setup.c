@@ -204,7 +204,7 @@ static void set_route(struct http_exchange *x, const struct http_request *r)
 	if (r->unix_socket != NULL)
 		curl_easy_setopt(x->easy, CURLOPT_UNIX_SOCKET_PATH, r->unix_socket);
 	x->is_proxied = proxy[0] != '\0';
-	x->over_unix = r->unix_socket != NULL;
+	x->unix_socket = r->unix_socket != NULL ? xstrdup(r->unix_socket) : NULL;
 	x->over_tls = strncasecmp(r->url, "https:", 6) == 0;
 }
 
