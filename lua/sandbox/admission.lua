@@ -39,11 +39,11 @@ local function webhooks_of(world, id)
 end
 
 -- (waits) -> response | nil (passed over) | nil, failure
-local function ask(self, webhook, review, kind)
+local function ask(self, webhook, review, kind, is_mutating)
   if review.options and review.options.dry_run and webhook.sideEffects ~= "None" and webhook.sideEffects ~= "NoneOnDryRun" then
     return nil, errors.bad_request(("admission webhook %q does not support dry run"):format(webhook.name))
   end
-  local response, text = call.ask(webhook, review, kind, self.world:uid(), self.services)
+  local response, text = call.ask(webhook, review, kind, self.world:uid(), self.services, is_mutating)
   if not response then
     if webhook.failurePolicy == "Ignore" then return nil end
     return nil, errors.internal(("failed calling webhook %q: %s"):format(webhook.name, text))
@@ -80,7 +80,7 @@ local function pass(self, webhooks, review, wanted)
     if not wanted or wanted[webhook] then kind, failure = rules.match(webhook, review, self.world, self.registry) end
     if failure then return nil, failure end
     if kind then
-      local response, refused = ask(self, webhook, review, kind)
+      local response, refused = ask(self, webhook, review, kind, true)
       if refused then return nil, refused end
       local object = review.object
       if response and object then

@@ -169,6 +169,7 @@ local function delete_collection(context)
   if not chosen then return reply.failure(filter) end
   local records, metadata = list.select(context.w, context.kind, filter, chosen)
   if not records then return reply.failure(metadata) end
+  options.is_collection = true
   for _, record in ipairs(records) do
     local done, refused = verbs.delete(context.w, context.kind, record.namespace, record.name, options)
     if not done and refused.code ~= 404 then return reply.failure(refused) end
@@ -251,6 +252,23 @@ local SPECIAL_METHODS = { log = READS, exec = STREAMS, attach = STREAMS, portfor
 -- Those whose query is looked at before there is an object: f(query, name) -> failure | nil
 local CHECKS = { log = require("sandbox.kinds.pod_log").check }
 
+-- (may wait) What webhooks make of a body that is of another kind than its resource. -> body | nil, failure
+local function admitted(context, body, options)
+  local route, admission = context.route, options.admission
+  if not admission or not admission:may_wait() then return body end
+  local group, version, name = table.unpack(TYPES[route.subresource])
+  body.apiVersion, body.kind = group == "" and version or group .. "/" .. version, name
+  local review = { operation = "CREATE", kind = context.kind, namespace = route.namespace, name = route.name, object = body,
+    options = setmetatable({ subresource = route.subresource }, { __index = options }),
+    decode = function(_, object) return object end }
+  local object, failure = admission:mutate(review)
+  if not object then return nil, failure end
+  review.object = object
+  local _, refused = admission:validate(review)
+  if refused then return nil, refused end
+  return object
+end
+
 -- What only some kinds have (pods/log, pods/binding, pods/exec ...): f(w, request) -> { status, object | text } | nil, failure
 local function special(context, f)
   local w, kind, route = context.w, context.kind, context.route
@@ -270,6 +288,10 @@ local function special(context, f)
   local check = CHECKS[route.subresource]
   failure = check and check(context.query, route.name)
   if failure then return reply.failure(failure) end
+  if TYPES[route.subresource] then
+    body, failure = admitted(context, body, options)
+    if not body then return reply.failure(failure) end
+  end
   local record = w:get(kind.id, route.namespace, route.name)
   if not record then return reply.failure(errors.not_found(kind, route.name)) end
   local done, refused = f(w, { verbs = verbs, kind = kind, record = record, namespace = route.namespace, name = route.name,

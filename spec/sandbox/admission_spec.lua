@@ -32,7 +32,23 @@ local ANSWERS = {
   ["/deny200"] = function(r) r.allowed, r.status = false, { message = "no way", code = 200 } end,
   ["/denyreason"] = function(r) r.allowed, r.status = false, { reason = "Because" } end,
   ["/denynone"] = function(r) r.allowed = false end,
-  ["/500"] = function() return 500, "oh no\n" end,
+  ["/500"] = function() return 500, "oh no\n", "text/plain" end,
+  ["/500status"] = function() return 500, { kind = "Status", apiVersion = "v1", status = "Failure", message = "says the hook" } end,
+  ["/500json"] = function() return 500, "oh no\n", "application/json" end,
+  ["/empty"] = function() return 200, "", "application/json" end,
+  ["/nokind"] = function(r) return 200, { response = r } end,
+  ["/yaml"] = function(r)
+    return 200, ("apiVersion: admission.k8s.io/v1\nkind: AdmissionReview\nresponse: {uid: %s, allowed: true}\n"):format(r.uid), "application/yaml"
+  end,
+  ["/words"] = function(r) r.allowed = "yes" end,
+  ["/deny700"] = function(r) r.allowed, r.status = false, { message = "no way", code = 700 } end,
+  ["/typenull"] = function(r) r.patch, r.patchType = base64.encode '[{"op":"add","path":"/data/b","value":"2"}]', json.null end,
+  ["/typeother"] = function(r) r.patch, r.patchType = base64.encode "[]", "MergePatch" end,
+  ["/typeempty"] = function(r) r.patch, r.patchType = base64.encode "[]", "" end,
+  ["/patchnull"] = function(r) r.patch, r.patchType = base64.encode "null", "JSONPatch" end,
+  ["/patchobject"] = function(r) r.patch, r.patchType = base64.encode '{"op":"add"}', "JSONPatch" end,
+  ["/patchkind"] = function(r) r.patch, r.patchType = base64.encode '[{"op":"replace","path":"/apiVersion","value":"v2"}]', "JSONPatch" end,
+  ["/patchwords"] = function(r) r.patch, r.patchType = "%%%", "JSONPatch" end,
   ["/404"] = function() return 404, "not here\n" end,
   ["/garbage"] = function() return 200, "garbage", "application/json" end,
   ["/noresponse"] = function(_, review) return 200, { apiVersion = review.apiVersion, kind = review.kind } end,
@@ -152,6 +168,16 @@ describe("a validating webhook", function()
     end)
   end)
 
+  it("is not told the name of one that goes with its collection", function()
+    with_webhook(function(world)
+      assert.equal(201, (world.create { name = "c", labels = { x = "y" } }))
+      world.configure("Validating", "probe", world.hook "/allow")
+      assert.equal(200, (world.ask("DELETE", CONFIGMAPS .. "?labelSelector=x")))
+      assert.equal(nil, world.seen[1].review.request.name)
+      assert.equal("c", world.seen[1].review.request.oldObject.metadata.name)
+    end)
+  end)
+
   it("refuses with its code, reason and message", function()
     local status, answer = answer_of("Validating", "/deny")
     assert.equal(418, status)
@@ -160,6 +186,8 @@ describe("a validating webhook", function()
     status, answer = answer_of("Validating", "/deny200", { failurePolicy = "Ignore" })
     assert.equal(400, status)
     assert.equal(nil, answer.reason)
+    status, answer = answer_of("Validating", "/deny700") -- a status that HTTP servers of ours cannot say
+    assert.equal("599 no way", status .. " " .. answer.message:match "no way$")
     status, answer = answer_of("Validating", "/denyreason")
     assert.equal('admission webhook "hook.example.com" denied the request: Because', answer.message)
     assert.equal(400, status)
@@ -174,7 +202,12 @@ describe("a validating webhook", function()
       ["/404"] = "the server could not find the requested resource",
       ["/noresponse"] = "webhook response was absent",
       ["/otherversion"] = "converting (v1beta1.AdmissionReview) to (v1.AdmissionReview): unknown conversion",
-      ["/nopatchtype"] = "webhook returned response.patch but not response.patchType",
+      ["/nopatchtype"] = "validating webhook may not return response.patch",
+      ["/500status"] = "says the hook",
+      ["/500json"] = 'an error on the server ("unknown") has prevented the request from succeeding',
+      ["/empty"] = "0-length response with status code: 200 and content type: application/json",
+      ["/nokind"] = "expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got /, Kind=",
+      ["/words"] = "v1.AdmissionReview.Response: v1.AdmissionResponse.Allowed: ReadBool: expect t or f",
       ["/garbage"] = "couldn't get version/kind; json parse error: json: cannot unmarshal string into Go value of type struct { APIVersion "
         .. 'string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }',
     } do
@@ -276,11 +309,50 @@ describe("a mutating webhook", function()
     assert.contains("Unable to remove nonexistent key: nothing: missing value", answer.message)
   end)
 
+  it("whose patch has no type or another one, or is none, fails the request in the server's words", function()
+    for path, words in pairs {
+      ["/nopatchtype"] = FAILED .. "webhook returned response.patch but not response.patchType",
+      ["/typenull"] = FAILED .. "webhook returned response.patch but not response.patchType",
+      ["/typeother"] = FAILED .. 'unsupported patch type "MergePatch"',
+      ["/typeempty"] = FAILED .. 'webhook returned invalid response.patchType of ""',
+      ["/patchwords"] = FAILED .. "v1.AdmissionReview.Response: v1.AdmissionResponse.Patch: decode base64: illegal base64 data",
+      ["/patchobject"] = "Internal error occurred: json: cannot unmarshal object into Go value of type jsonpatch.Patch",
+      ["/patchkind"] = 'Internal error occurred: no kind "ConfigMap" is registered for version "v2" in scheme "pkg/api/legacyscheme/scheme.go:30"',
+    } do
+      local status, answer = answer_of("Mutating", path)
+      assert.equal(500, status)
+      assert.equal(words, answer.message)
+    end
+    for _, path in ipairs { "/patchnull", "/yaml" } do assert.equal(201, (answer_of("Mutating", path))) end
+  end)
+
   it("is asked about a delete too", function()
     with_webhook(function(world)
       assert.equal(201, (world.create { name = "c" }))
       world.configure("Mutating", "a", world.hook "/deny")
       assert.equal(418, (world.ask("DELETE", CONFIGMAPS .. "/c")))
+    end)
+  end)
+end)
+
+describe("a webhook about pods", function()
+  it("is asked about an eviction as such, not about the delete that it brings", function()
+    with_webhook(function(world)
+      local PODS = "/api/v1/namespaces/default/pods"
+      assert.equal(201, (world.ask("POST", PODS, { metadata = { name = "p" },
+        spec = { schedulerName = "none", containers = json.array { { name = "c", image = "example/c" } } } })))
+      local function about(resource, operation)
+        return { rules = json.array { { apiGroups = json.array { "" }, apiVersions = json.array { "v1" }, operations = json.array { operation },
+          resources = json.array { resource } } } }
+      end
+      world.configure("Validating", "a", world.hook("/deny", about("pods", "DELETE")))
+      world.configure("Validating", "b", world.hook("/allow", about("pods/eviction", "CREATE")))
+      assert.equal(201, (world.ask("POST", PODS .. "/p/eviction", { metadata = { name = "p" } })))
+      assert.equal(1, #world.seen)
+      local request = world.seen[1].review.request
+      assert.same({ group = "policy", version = "v1beta1", kind = "Eviction" }, request.kind)
+      assert.equal("eviction pods Eviction p", ("%s %s %s %s"):format(request.subResource, request.resource.resource, request.object.kind,
+        request.object.metadata.name))
     end)
   end)
 end)

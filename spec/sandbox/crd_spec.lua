@@ -158,6 +158,57 @@ describe("an established definition", function()
     assert.equal(404, (server:ask("GET", "/apis/ex.io/v1/namespaces/default/foos/a")))
   end)
 
+  -- As a Kubernetes 1.20.2 server does it: what goes into the store is pruned and defaulted by the stored version's schema, and another
+  -- version shows what it knows of that, without its own defaults.
+  it("prunes by the schemas of the version that is stored and of the one that is asked for", function()
+    local function schema(name, default)
+      return { openAPIV3Schema = { type = "object", properties = { spec = { type = "object", properties = {
+        [name] = { type = "string", default = default } } } } } }
+    end
+    put(function(spec)
+      spec.versions[1].schema = schema("a", "one")
+      spec.versions[2] = { name = "v2", served = true, storage = false, schema = schema("b", "two") }
+    end)
+    for version, name in pairs { v1 = "first", v2 = "second" } do
+      server:ask("POST", ("/apis/ex.io/%s/namespaces/default/foos"):format(version), { apiVersion = "ex.io/" .. version, kind = "Foo",
+        metadata = { name = name }, spec = { a = "A", b = "B" } })
+    end
+    local function spec(version, name)
+      return get(("/apis/ex.io/%s/namespaces/default/foos/%s"):format(version, name)).spec
+    end
+    assert.same({ a = "A" }, spec("v1", "first"))
+    assert.same({}, spec("v2", "first"))
+    assert.same({ a = "one" }, spec("v1", "second"))
+    assert.same({}, spec("v2", "second"))
+    server:ask("PATCH", "/apis/ex.io/v2/namespaces/default/foos/first", { metadata = { labels = { x = "y" } } })
+    assert.equal("ex.io/v1", get("/apis/ex.io/v1/namespaces/default/foos/first").apiVersion)
+  end)
+
+  it("has no schema with a dialect, further items, or defaults of the root or of metadata", function()
+    for words, change in pairs {
+      ["OpenAPIV3Schema 'schema' is not supported"] = function(schema) schema["$schema"] = "x" end,
+      ["properties[a].additionalItems: Forbidden: additionalItems is not supported"] = function(schema)
+        schema.properties = { a = { type = "array", items = { type = "string" }, additionalItems = { type = "string" } } }
+      end,
+      ["default.kind: Required value: must not be empty"] = function(schema) schema.default = { apiVersion = "ex.io/v1" } end,
+      ["properties[metadata].properties[name].default: Forbidden: must not be set in top-level metadata"] = function(schema)
+        schema.properties = { metadata = { type = "object", properties = { name = { type = "string", default = "x" } } } }
+      end,
+      ["items.type: Invalid value: \"string\": must be object if parent array's x-kubernetes-list-type is map"] = function(schema)
+        schema.properties = { a = { type = "array", items = { type = "string" }, ["x-kubernetes-list-type"] = "map",
+          ["x-kubernetes-list-map-keys"] = A { "k" } } }
+      end,
+    } do
+      local status, answer = put(function(spec)
+        local schema = { type = "object" }
+        change(schema)
+        spec.versions[1].schema = { openAPIV3Schema = schema }
+      end)
+      assert.equal(422, status, words)
+      assert.contains(words, answer.message)
+    end
+  end)
+
   it("takes its objects with it, and waits for their finalizers", function()
     local path = "/apis/ex.io/v1/namespaces/default/foos"
     server:ask("POST", path, { apiVersion = "ex.io/v1", kind = "Foo", metadata = { name = "a" } })

@@ -70,6 +70,23 @@ describe("a list", function()
     assert.is_nil(third.metadata.continue)
   end)
 
+  it("goes on with no other version, nor with a token that was made by hand", function()
+    local base64 = require "sandbox.api.base64"
+    local more = MAPS .. "?limit=2&continue="
+    local token = ask("GET", MAPS .. "?limit=2").metadata.continue
+    local function made(version, start) -- padding is left out, and base64 for paths has no other odd letters here
+      return more .. base64.encode(json.encode { v = "meta.k8s.io/v1", rv = version, start = start })
+    end
+    assert.equal("specifying resource version is not allowed when using continue", ask("GET", more .. token .. "&resourceVersion=1").message)
+    assert.equal("l3 l4", names(ask("GET", more .. token .. "&resourceVersion=0")))
+    local INVALID = "invalid continue token: continue key is not valid: "
+    assert.equal(INVALID .. "incorrect encoded start resourceVersion (version meta.k8s.io/v1)", ask("GET", made(0, "l1")).message)
+    assert.equal(INVALID .. "encoded start key empty (version meta.k8s.io/v1)", ask("GET", made(1, "")).message)
+    assert.equal(INVALID .. "../x", ask("GET", made(1, "../x")).message)
+    assert.equal("etcdserver: mvcc: required revision is a future revision", ask("GET", made(9999, "l1")).message)
+    assert.equal('strconv.ParseInt: parsing "99999999999999999999": value out of range', ask("GET", MAPS .. "?limit=99999999999999999999").message)
+  end)
+
   it("whose version is forgotten is told 410, with a way on", function()
     local first = ask("GET", MAPS .. "?limit=2")
     for at = 1, 400 do ask("PATCH", MAPS .. "/l1", ('{"data":{"a":"%d"}}'):format(at), MERGE) end

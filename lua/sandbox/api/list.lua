@@ -83,13 +83,17 @@ local function encode_token(version, key)
   return base64.encode(json.encode { v = "meta.k8s.io/v1", rv = version, start = key .. "\0" })
 end
 
--- -> version, key | nil, failure
+-- -> version (-1: as things are now), key | nil, failure
 local function decode_token(text)
+  local function refuse(why) return nil, errors.bad_request("invalid continue token: continue key is not valid: " .. why) end
   local decoded = base64.decode(text)
   local token = decoded and json.decode(decoded)
-  if type(token) ~= "table" or token.v ~= "meta.k8s.io/v1" or math.type(token.rv) ~= "integer" or type(token.start) ~= "string" then
-    return nil, errors.bad_request("invalid continue token: continue key is not valid: it is no token of this server")
-  end
+  if type(token) ~= "table" then return refuse "it is no token of this server" end
+  if token.v ~= "meta.k8s.io/v1" then return refuse(("server does not recognize this encoded version %q"):format(tostring(token.v or ""))) end
+  if math.type(token.rv) ~= "integer" or type(token.start) ~= "string" then return refuse "it is no token of this server" end
+  if token.rv == 0 then return refuse "incorrect encoded start resourceVersion (version meta.k8s.io/v1)" end
+  if token.start == "" then return refuse "encoded start key empty (version meta.k8s.io/v1)" end
+  if ("/" .. token.start .. "/"):find("/../", 1, true) then return refuse(token.start) end
   return token.rv, (token.start:gsub("%z$", ""))
 end
 
@@ -98,6 +102,10 @@ local function start_of(w, options)
   if options.continue then
     local version, key = decode_token(options.continue)
     if not version then return nil, key end
+    if options.version and options.version ~= 0 then
+      return nil, errors.bad_request "specifying resource version is not allowed when using continue"
+    end
+    if version > w.version then return nil, future() end
     return version, key
   end
   local version = options.version
@@ -135,7 +143,7 @@ function M.select(w, kind, filter, options)
   local limit = options.limit
   -- A list "at any version" comes from the server's cache, which knows no pieces. There is more when there is any object behind, even
   -- if none of them passes: only the next piece finds that out.
-  if limit > 0 and not filter.single and #records >= limit and options.version ~= 0 and all[#all] ~= records[limit] then
+  if limit > 0 and not filter.single and #records >= limit and (options.version ~= 0 or options.continue) and all[#all] ~= records[limit] then
     metadata.continue = encode_token(shown, key_of(filter, records[limit]))
     if not filter.labels and not filter.fields then metadata.remainingItemCount = #records - limit end
     records = table.move(records, 1, limit, 1, {})

@@ -17,9 +17,10 @@ end
 -- Go's strconv.ParseInt of a parameter. -> integer (0 when absent, or empty unless it must be one) | nil, failure
 function M.integer(text, must_be)
   if text == nil or text == "" and not must_be then return 0 end
-  local number = #text < 20 and text:find("^[+-]?%d+$") and math.tointeger(tonumber(text))
+  local is_number = text:find("^[+-]?%d+$")
+  local number = #text < 20 and is_number and math.tointeger(tonumber(text))
   if number then return number end
-  return nil, errors.bad_request(("strconv.ParseInt: parsing %s: invalid syntax"):format(checks.quote(text)))
+  return nil, errors.bad_request(("strconv.ParseInt: parsing %s: %s"):format(checks.quote(text), is_number and "value out of range" or "invalid syntax"))
 end
 
 -- Go's idea of a boolean parameter of a query: there and neither "false" nor "0".

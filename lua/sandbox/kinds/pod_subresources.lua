@@ -85,7 +85,7 @@ end
 -- The options of the delete: those in the body, and the dry run that either they or the query ask for. `kubectl drain --dry-run=server`
 -- says it in the body only. -> options | nil, failure
 local function eviction_options(wanted, given)
-  local options, failure = parameters.delete(wanted, {}, given.admission)
+  local options, failure = parameters.delete(wanted, {}) -- webhooks were asked about the eviction: not again
   local said = {}
   for i, word in ipairs(type(wanted.dryRun) == "table" and wanted.dryRun or {}) do said[i] = tostring(word) end
   if given.dry_run and said[1] and (said[1] ~= "All" or said[2]) then

@@ -194,7 +194,7 @@ function M.apply(object, operations)
   local state = { object = object, mine = {}, copied = 0 }
   local ok, why = pcall(function()
     for _, operation in ipairs(operations) do
-      if type(operation) ~= "table" then fail("an operation is no map") end
+      if type(operation) ~= "table" then fail("json: cannot unmarshal %s into Go value of type jsonpatch.Operation", type(operation)) end
       local kind = type(operation.op) == "string" and operation.op or "unknown"
       local run = DO[kind] or fail("Unexpected kind: %s", kind)
       run(state, operation)

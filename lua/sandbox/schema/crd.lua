@@ -90,13 +90,17 @@ end
 
 -- The kinds that a definition brings now: one for each served version; none until it is Established.
 function M.kinds(definition)
-  local kinds, stored = {}, nil
+  local kinds, stored, storing = {}, nil, nil
   if not is_true(definition, "Established") then return kinds end
   for _, version in ipairs(definition.spec.versions) do
-    if version.storage then stored = version.name end
+    if version.storage then stored, storing = version.name, version end
   end
   for _, version in ipairs(definition.spec.versions) do
-    if version.served then kinds[#kinds + 1] = kind_of(definition, version, stored) end
+    if version.served then
+      local kind = kind_of(definition, version, stored)
+      if storing and #definition.spec.versions > 1 then custom.convert(kind, storing, definition.spec.group .. "/" .. stored) end
+      kinds[#kinds + 1] = kind
+    end
   end
   return kinds
 end

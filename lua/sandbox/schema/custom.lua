@@ -207,6 +207,35 @@ function M.node(version)
   return schema and schema ~= null and structural.node(schema) or ANYTHING
 end
 
+-- A node that prunes and does not default.
+local function pruning(node)
+  local new = shallow(node)
+  new.default, new.defaults = nil, nil
+  if type(node.items) == "table" then new.items = pruning(node.items) end
+  if type(node.additional) == "table" then new.additional = pruning(node.additional) end
+  if node.properties then
+    new.properties = {}
+    for name, child in pairs(node.properties) do new.properties[name] = pruning(child) end
+  end
+  return new
+end
+
+-- For a definition of several versions, of which one is stored (apiextensions-apiserver's schemaCoercingConverter): what goes into
+-- the store is pruned and defaulted by that one's schema, and another shows of it what it knows itself, without its defaults.
+-- kind: of M.describe; stored: the version of the definition that is stored, api_version: its name with the group.
+function M.convert(kind, stored, api_version)
+  local strategy, own, its = kind.strategy, kind.storage and kind.node or pruning(kind.node), M.node(stored)
+  local function as(node, version, object)
+    local bare = shallow(object)
+    bare.metadata = nil
+    local new = structural.clean(node, bare, true)
+    new.apiVersion, new.metadata = version, object.metadata
+    return new
+  end
+  function strategy.from_storage(object) return as(own, kind.api_version, object) end
+  function strategy.to_storage(object) return kind.storage and object or as(its, api_version, object) end
+end
+
 -- strategy, schema node and subresources of one version of a definition.
 function M.describe(version, namespaced)
   local node = M.node(version)

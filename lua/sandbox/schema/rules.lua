@@ -20,7 +20,7 @@ local TYPES = { "array", "boolean", "integer", "number", "object", "string" }
 local IS_TYPE = {}
 for _, name in ipairs(TYPES) do IS_TYPE[name] = true end
 
-local UNSUPPORTED = { "$ref", "definitions", "dependencies", "id", "patternProperties" }
+local UNSUPPORTED = { "$ref", "additionalItems", "definitions", "dependencies", "id", "patternProperties" }
 local EMBEDDED, PRESERVE = "x-kubernetes-embedded-resource", "x-kubernetes-preserve-unknown-fields"
 local LIST, KEYS, MAP, INT_OR_STRING = "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type",
   "x-kubernetes-int-or-string"
@@ -64,6 +64,9 @@ local function check_keys(errs, path, schema)
   local keys = schema[KEYS] or {}
   if #keys == 0 then return checks.required(errs, path .. "." .. KEYS, "must not be empty if " .. LIST .. " is map") end
   local items = type(schema.items) == "table" and schema.items or {}
+  if items.type and items.type ~= "object" then
+    return checks.invalid(errs, path .. ".items.type", items.type, "must be object if parent array's " .. LIST .. " is map")
+  end
   local properties, required, seen, known, twice = items.properties or {}, {}, {}, true, false
   for _, name in ipairs(items.required or {}) do required[name] = true end
   for _, key in ipairs(keys) do
@@ -272,6 +275,30 @@ local function check_default(errs, path, schema)
   end
 end
 
+-- A default of the root is an object of its own: it must say of which kind.
+local function check_root_default(errs, path, default)
+  for _, name in ipairs { "apiVersion", "kind" } do
+    if type(default) == "table" and (default[name] or "") == "" then checks.required(errs, path .. ".default." .. name, "must not be empty") end
+  end
+end
+
+-- metadata is not the schema's to fill in.
+local function check_metadata_defaults(errs, path, schema)
+  local metadata = schema.properties and schema.properties.metadata
+  for _, name in ipairs(sorted(metadata and metadata.properties)) do
+    if metadata.properties[name].default ~= nil then
+      checks.forbidden(errs, ("%s.properties[metadata].properties[%s].default"):format(path, name), "must not be set in top-level metadata")
+    end
+  end
+end
+
+local function names_schema(schema)
+  if (schema["$schema"] or "") ~= "" then return true end
+  local found = false
+  below("", schema, function(_, inner) found = found or names_schema(inner) end)
+  return found
+end
+
 local function check_defaults(errs, path, schema)
   if schema.default ~= nil then check_default(errs, path, schema) end
   below(path, schema, function(inner_path, inner, how)
@@ -286,7 +313,11 @@ function M.check(errs, path, schema)
   check_generic(errs, path, schema, 0)
   if errs[#errs] and errs[#errs].message:find("is nested too deeply", 1, true) then return end
   if is_foreign(schema) then return end
+  if #errs == before and names_schema(schema) then return checks.invalid(errs, path, "", "OpenAPIV3Schema 'schema' is not supported") end
   check_invariants(errs, path, schema, "root")
+  if #errs > before then return end
+  check_metadata_defaults(errs, path, schema)
+  check_root_default(errs, path, schema.default)
   if #errs == before then check_defaults(errs, path, schema) end
 end
 

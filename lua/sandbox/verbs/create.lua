@@ -35,9 +35,10 @@ local function store(w, kind, object, options)
     if there.object.metadata.deletionTimestamp then failure.message = "object is being deleted: " .. failure.message end
     return nil, failure
   end
+  local strategy = kind.strategy
+  if strategy and strategy.to_storage then object = strategy.to_storage(object) end
   if options.dry_run then return common.unstored(object) end
   local record = w:put(kind.id, object)
-  local strategy = kind.strategy
   if strategy and strategy.stored then strategy.stored(record.object) end
   if strategy and strategy.after_create then strategy.after_create(record.object, w) end
   return record

@@ -185,8 +185,9 @@ function M.delete(w, kind, namespace, name, options)
   if not record then return nil, errors.not_found(kind, name) end
   local failure = kind.id ~= "namespaces" and check_preconditions(kind, record, options.preconditions)
   if failure then return nil, failure end
-  failure = common.admit(options, { operation = "DELETE", kind = kind, namespace = namespace, name = name, old = record.object,
-    options = options })
+  -- Who deletes a collection names no object, and the review of each names none either.
+  failure = common.admit(options, { operation = "DELETE", kind = kind, namespace = namespace, name = options.is_collection and "" or name,
+    old = record.object, options = options })
   if failure then return nil, failure end
   if w:get(kind.id, scope, name) ~= record then -- admission waited, and something happened meanwhile
     record = w:get(kind.id, scope, name)

@@ -85,7 +85,7 @@ local function store(w, kind, record, new, options)
     if not options.dry_run then remove.gone(w, kind, record) end
     return common.unstored(new)
   end
-  if kind.crd then new.apiVersion = record.object.apiVersion end -- versions differ in nothing else
+  if kind.strategy and kind.strategy.to_storage then new = kind.strategy.to_storage(new) end
   -- A server keeps what an apply brought and the schema does not know, shows it to nobody, and loses it at the next write: that one
   -- counts as a change (record.unclean).
   if is_same(new, record.object) and not record.unclean then return record end
