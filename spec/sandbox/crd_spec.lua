@@ -57,6 +57,21 @@ describe("a new definition", function()
     assert.equal(201, status)
   end)
 
+  it("shows all that an apply brought when that takes the last finalizer of an object that is being deleted", function()
+    assert.equal(201, (server:ask("POST", CRDS, assert(yaml.decode(assert(fs.read "spec/sandbox/differential/widget.yaml"), "widget"))[1])))
+    local path, APPLY = "/apis/test.moonphase.dev/v1/namespaces/default/widgets/b", { content_type = "application/apply-patch+yaml" }
+    local function apply(finalizers, limits)
+      return server:ask("PATCH", path .. "?fieldManager=m", { apiVersion = "test.moonphase.dev/v1", kind = "Widget",
+        metadata = { name = "b", finalizers = finalizers }, spec = { size = 2, limits = limits } }, APPLY)
+    end
+    assert.equal(201, (apply(A { "example.com/hold" }, { low = 1 })))
+    assert.equal(200, (server:ask("DELETE", path)))
+    local status, answer = apply(nil, { low = 1, unknown = 3 })
+    assert.equal(200, status, json.encode(answer))
+    assert.same({ low = 1, high = 9, unknown = 3 }, answer.spec.limits)
+    assert.equal(404, (server:ask("GET", path)))
+  end)
+
   it("is found by discovery", function()
     server:ask("POST", CRDS, definition("foos", "Foo", function(spec, version)
       spec.names.shortNames, spec.names.categories = A { "fo" }, A { "all" }

@@ -92,11 +92,11 @@ local function loses(raw, clean)
   return false
 end
 
--- What an apply brought and the clean object has not, by the names of its parts; nil: nothing. given: before its metadata were made fit.
+-- The parts of what an apply brought that the clean object has not all of, by name; nil: none. given: before its metadata were made fit.
 local function lost_of(given, new, clean)
   local lost = { metadata = given ~= new or nil }
   for name, value in pairs(new) do
-    if name ~= "metadata" and value ~= json.null and (clean[name] == nil or loses(value, clean[name])) then lost[name] = true end
+    if name ~= "metadata" and value ~= json.null and (clean[name] == nil or loses(value, clean[name])) then lost[name] = value end
   end
   return next(lost) and lost or nil
 end

@@ -80,10 +80,26 @@ local function is_same(new, old)
   return same
 end
 
-local function store(w, kind, record, new, options)
+-- A value with all that an apply brought of it.
+local function whole(clean, brought)
+  if type(clean) ~= "table" or type(brought) ~= "table" then
+    if clean == nil then return brought end
+    return clean
+  end
+  local copy = setmetatable({}, getmetatable(clean))
+  for name, value in pairs(clean) do copy[name] = value end
+  for name, value in pairs(brought) do copy[name] = whole(clean[name], value) end
+  return copy
+end
+
+local function store(w, kind, record, new, options, lost)
   if is_deleted_by(kind, new, record.object) then
     if not options.dry_run then remove.gone(w, kind, record) end
-    return common.unstored(new)
+    if not lost then return common.unstored(new) end
+    local shown = whole(new, lost) -- it is never read back from a store, where it would be pruned
+    shown.metadata = new.metadata
+    if kind.subresources and kind.subresources.status then shown.status = new.status end
+    return common.unstored(shown)
   end
   if kind.strategy and kind.strategy.to_storage then new = kind.strategy.to_storage(new) end
   -- A server keeps what an apply brought and the schema does not know, shows it to nobody, and loses it at the next write: that one
@@ -133,13 +149,13 @@ local function attempt(w, kind, namespace, name, options, produce)
   if failure then return nil, failure end
   if w:get(kind.id, scope, name) ~= record then return nil, errors.modified(kind, name), true end
   local stored
-  stored, failure = store(w, kind, record, new, options)
+  stored, failure = store(w, kind, record, new, options, lost)
   if stored and stored ~= record then stored.unclean = lost end
   return stored, failure
 end
 
--- produce(record|nil) -> a fresh, clean object | nil, failure; third: what common.type_later has to say; fourth: of which parts the
--- server would keep more than it shows, {name = true}, or nil.
+-- produce(record|nil) -> a fresh, clean object | nil, failure; third: what common.type_later has to say; fourth: what the server
+-- would keep of some parts and not show, {name = part}, or nil.
 -- -> record | nil, failure; third: true if it was created
 function M.put(w, kind, namespace, name, options, produce)
   for _ = 1, ATTEMPTS do
