@@ -3,7 +3,8 @@
 -- Lint builds a hundred thousand small tables. In our own state the collector would walk them between two slices of the
 -- work, and that is a turn of the loop which is too long; and memory that was taken once is rarely given back. So the program is
 -- started a second time (moonphase look), in the background, told the files, and its answer is waited for. Where no process
--- can be started the work is done here: slower for everybody, and no less true.
+-- can be started the work is done here: slower for everybody, and no less true. One that was started and never answered (it was killed, it
+-- took too long) may have died of these very files: they are refused, and not looked at here.
 
 local policies = require "policies"
 
@@ -28,35 +29,43 @@ local function words_of_ours()
   return own
 end
 
--- (waits) What the look `what` finds (json.null: nothing), in at most `seconds` of its own if it is bounded; nil and why it could not be
--- done.
+local NO_PROCESS = "cannot be started"
+
+-- (waits) What the look `what` finds (json.null: nothing), in at most `seconds` of its own if it is bounded; nil, why it could not be
+-- done, and whether it was begun.
 local function ask(what, files, settings, seconds, timeout)
   local argv = { PROGRAM }
   for _, word in ipairs(words_of_ours()) do argv[#argv + 1] = word end
   argv[#argv + 1] = "look"
   local result, why = process.run { argv = argv, timeout = timeout or SECONDS, background = true,
     input = json.encode { what = what, files = files, settings = settings, seconds = seconds } }
-  if not result then return nil, why end
+  if not result then return nil, why, not why:find(NO_PROCESS, 1, true) end
   local answer = json.decode(result.output)
   if type(answer) ~= "table" or answer.value == nil then
-    return nil, type(answer) == "table" and answer.why or ("it ended with %d: %s"):format(result.status, result.errors:sub(1, 300))
+    return nil, type(answer) == "table" and answer.why or ("it ended with %d: %s"):format(result.status, result.errors:sub(1, 300)), true
   end
   return answer.value
 end
 
+local function unanswered(why)
+  return ("looking at these policies did not come to an end (%s); to try it again, save them once more"):format(why)
+end
+
 -- (waits) What lint finds in files that are no specs, as lint.check gives it.
 function M.lint(files, settings)
-  local found, why = ask("lint", policies.without_specs(files), settings)
+  local found, why, was_begun = ask("lint", policies.without_specs(files), settings)
   if found then return found end
+  if was_begun then return { { check = "lint", severity = "error", text = unanswered(why) } } end
   log.warn("lint runs in the operator's own process: another one could not be had", { why = why })
   return require("lint").check(files, settings, { specs = false })
 end
 
 -- (waits) What lint or the specs refuse of files that are to be begun with, as reload/first.lua says it; nil: nothing.
 function M.first(files, settings)
-  local found, why = ask("first", files, settings)
+  local found, why, was_begun = ask("first", files, settings)
   if found == json.null then return nil end
   if found then return found end
+  if was_begun then return { step = "lint", text = ("looking at them did not come to an end (%s)"):format(why) } end
   log.warn("the policies are looked over in the operator's own process: another one could not be had", { why = why })
   return require("reload.first").refusal(files, settings)
 end

@@ -41,6 +41,31 @@ describe("an edit of the policies folder", function()
     end)
   end)
 
+  it("whose look never comes to an end is refused, and not looked at in the operator's own process", function()
+    with_folder({}, function(world, folder)
+      world:deploy "m"
+      world:phase("m", "Deployed")
+      local over = false
+      local killer = loop.spawn(function() -- as the kernel does where memory is scarce
+        while not over do
+          for _, id in ipairs(fs.list "/proc") do
+            local words = id:find "^%d+$" and fs.read("/proc/" .. id .. "/cmdline") or ""
+            local parent = words:find("\0look\0", 1, true) and (fs.read("/proc/" .. id .. "/stat") or ""):match "%) %a (%d+)"
+            if parent == tostring(world.operator.id) then process.run { argv = { "kill", "-9", id } } end
+          end
+          loop.sleep(0.01)
+        end
+      end)
+      edit(folder, "phases.lua", OLD, '"It serves."')
+      logged(world, "did not come to an end (it ended with 137: ")
+      over = true
+      killer:join()
+      assert.is_false(log_has(world, "could not be had"))
+      edit(folder, "phases.lua", '"It serves."', '"It serves all."')
+      message_is(world, "m", "It serves all.")
+    end)
+  end)
+
   it("that is broken is refused with file, line and source, and the old policies go on", function()
     with_folder({}, function(world, folder)
       world:deploy "m"
