@@ -14,11 +14,6 @@ local function seconds_of(text)
   return UNITS[unit] and tonumber(number) * UNITS[unit]
 end
 
--- A setting as sentences say it.
-local function shown(value)
-  return type(value) == "table" and "a map or a list" or tostring(value)
-end
-
 -- What the settings allow of a reload: {seconds (of check; nil: all it takes), deletions, trial (seconds)}; nil and a sentence.
 function M.of(settings)
   local said = settings.reload
@@ -26,9 +21,9 @@ function M.of(settings)
   if type(said) ~= "table" then return nil, "reload must be a map of names to values" end
   local is_full = said.check == "full"
   local seconds = seconds_of(said.check == nil and BOX_SECONDS .. "s" or said.check)
-  if not seconds and not is_full then return nil, "reload.check must be a time such as 2s, or full; it is " .. shown(said.check) end
+  if not seconds and not is_full then return nil, "reload.check must be a time such as 2s, or full; it is " .. tostring(said.check) end
   local trial = seconds_of(said.trial == nil and TRIAL_SECONDS .. "s" or said.trial)
-  if not trial then return nil, "reload.trial must be a time such as 10m; it is " .. shown(said.trial) end
+  if not trial then return nil, "reload.trial must be a time such as 10m; it is " .. tostring(said.trial) end
   local deletions = said.deletions == nil and 0 or math.tointeger(tonumber(said.deletions))
   if not deletions or deletions < 0 then return nil, "reload.deletions must be a whole number from 0 on" end
   return { seconds = not is_full and seconds or nil, deletions = deletions, trial = trial }
