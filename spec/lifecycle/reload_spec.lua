@@ -51,7 +51,7 @@ describe("an edit of the policies folder", function()
           for _, id in ipairs(fs.list "/proc") do
             local words = id:find "^%d+$" and fs.read("/proc/" .. id .. "/cmdline") or ""
             local parent = words:find("\0look\0", 1, true) and (fs.read("/proc/" .. id .. "/stat") or ""):match "%) %a (%d+)"
-            if parent == tostring(world.operator.id) then process.run { argv = { "kill", "-9", id } } end
+            if parent == tostring(world.operator.id) then shell('kill -9 "$1" || true', id) end
           end
           loop.sleep(0.01)
         end
