@@ -47,16 +47,20 @@ local function write_kubeconfig(o, sandbox, folder)
   return path:sub(1, 1) == "/" and path or (process.env "PWD" or ".") .. "/" .. path
 end
 
--- Remove what we made; what others put into our folder goes with it (one level: it is a scratch folder).
-local function clean(folder)
-  for _, name in ipairs(fs.list(folder) or {}) do
-    local inner = folder .. "/" .. name
-    if fs.kind(inner) == "directory" then
-      for _, below in ipairs(fs.list(inner) or {}) do fs.remove(inner .. "/" .. below) end
+-- A folder of our own, {path=}, that goes with its scope, however that ends; what others put into it goes too (one level: scratch).
+local function scratch_folder()
+  local path = assert(fs.temporary())
+  local function clean()
+    for _, name in ipairs(fs.list(path) or {}) do
+      local inner = path .. "/" .. name
+      if fs.kind(inner) == "directory" then
+        for _, below in ipairs(fs.list(inner) or {}) do fs.remove(inner .. "/" .. below) end
+      end
+      fs.remove(inner)
     end
-    fs.remove(inner)
+    fs.remove(path)
   end
-  fs.remove(folder)
+  return setmetatable({ path = path }, { __close = clean })
 end
 
 -- Whether a terminal's Ctrl-C reaches our whole process group: the group is the terminal's foreground one (proc(5): stat).
@@ -105,17 +109,15 @@ end
 return options.main(function(words)
   local o = options.parse(words, SPEC)
   log.configure("warn", "text")
-  local folder = assert(fs.temporary())
+  local scratch <close> = scratch_folder()
+  local folder = scratch.path
   local has_command = #o > 0
   collectgarbage "stop" -- until all modules are there: nothing of them is garbage
   local audit = o.audit or has_command and folder .. "/audit.log" or nil
   local sandbox, why = require("sandbox.start").start { address = o.http_addr, seed = read_seed(o), virtual = o.virtual,
     scene = read_scene(o), audit = audit ~= "" and audit or nil, crds = o.crds, namespaces = o.namespace, idle = o.no_controllers }
   collectgarbage "restart"
-  if not sandbox then
-    clean(folder)
-    options.fail(1, why)
-  end
+  if not sandbox then options.fail(1, why) end
   local path = write_kubeconfig(o, sandbox, folder)
   local status
   if has_command then
@@ -124,6 +126,5 @@ return options.main(function(words)
     status = wait_for_signal(function() introduce(sandbox, path, o) end)
   end
   sandbox:close()
-  clean(folder)
   return status
 end)

@@ -284,6 +284,15 @@ describe("the server of a sandbox", function()
     assert.is_nil(lines[1].impersonatedUser)
     assert.equal("jane", lines[2].impersonatedUser.username)
   end)
+
+  it("leaves no folder behind when its options are wrong", function()
+    local folder = assert(fs.temporary())
+    for _, words in ipairs { { "--seed", "x" }, { "--world", folder .. "/none" }, { "--kubeconfig", folder .. "/none/config" } } do
+      assert.truthy(run(words, { env = { TMPDIR = folder } }).status ~= 0, words[1])
+      assert.same({}, fs.list(folder), words[1])
+    end
+    remove_folder(folder)
+  end)
 end)
 
 describe("a bad request to a sandbox", function()

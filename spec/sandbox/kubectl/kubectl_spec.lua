@@ -37,7 +37,7 @@ local function share()
   local sandbox = assert(start.start { seed = 1, scene = assert(scene.check(WORLD)) })
   assert(fs.write(FOLDER .. "/kubeconfig", sandbox:kubeconfig()))
   clusters = { { name = "sandbox", config = FOLDER .. "/kubeconfig" } }
-  api_words.new(assert(kube.open { kubeconfig = FOLDER .. "/kubeconfig" })):install_crds()
+  api_words.new(assert(kube.open { kubeconfig = clusters[1].config })):install_crds()
   local folder = process.env("MOONPHASE_CLUSTER_DIR")
   if folder and process.env("MOONPHASE_BACKEND") ~= "sandbox" and fs.kind(folder .. "/kubeconfig") == "file" then
     local cluster = assert(kube.open { kubeconfig = folder .. "/kubeconfig" })
