@@ -344,9 +344,11 @@ describe("an edit is refused, and the policies before it go on:", function()
     write("settings.yaml", "reload:\n  check: soon\n")
     local refusal = save(edited("MARK", "other"))
     assert.equal("settings.yaml:2", refusal.file .. ":" .. refusal.line)
-    assert.contains("reload.check must be a time such as 2s, or full; it is soon", refusal.text)
-    write("settings.yaml", 'reload: {trial: "10"}')
-    assert.contains("reload.trial must be a time such as 10m; it is 10", save(edited("MARK", "other")).text)
+    assert.contains("reload.check must be a time such as 2s, 24h at most, or full; it is soon", refusal.text)
+    for _, odd in ipairs { "10", "25h", "99999999999999999999h" } do
+      write("settings.yaml", 'reload: {trial: "' .. odd .. '"}')
+      assert.contains("reload.trial must be a time such as 10m, 24h at most; it is " .. odd, save(edited("MARK", "other")).text)
+    end
   end)
 
   spec("a check that must be full and is not", { hooks = { check = function(_, _, seconds)

@@ -248,7 +248,7 @@ describe("moonphase test", function()
     assert.contains("FAIL settings.yaml: the settings make sense\n     settings.yaml:2: limit is 3: 2 at most\n         limit: 3\n",
       test(files).output)
     files["settings.yaml"] = "limit: 2\nreload: {check: soon}\n"
-    assert.contains("settings.yaml:2: reload.check must be a time such as 2s, or full", test(files).output)
+    assert.contains("settings.yaml:2: reload.check must be a time such as 2s, 24h at most, or full", test(files).output)
     files["settings.yaml"] = "limit: 2\n"
     assert.equal(0, test(files).status)
   end)
