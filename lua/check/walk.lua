@@ -101,7 +101,7 @@ end
 
 local function is_over(self)
   local o = self.options
-  if self.states >= self.limit or o.memory and moonphase.memory() > o.memory then return true end
+  if self.states >= self.limit or o.memory and moonphase.memory() > o.memory or o.is_interrupted and o.is_interrupted() then return true end
   return o.seconds ~= nil and (o.by_wall and loop.now() - self.wall or os.clock() - self.began) >= o.seconds
 end
 

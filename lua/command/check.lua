@@ -19,7 +19,7 @@ local way = require "check.way"
 
 local SPEC = {
   about = "Say whether a policies folder may go live: load, lint, specs, and every reachable state of a small world.\n"
-    .. "Status 0: nothing is wrong; 1: something is; 2: wrong usage.",
+    .. "Status 0: nothing is wrong; 1: something is; 2: wrong usage; 130: Ctrl-C ended the walk, which says how far it came.",
   usage = "moonphase check [DIR] [options]",
   { "settings", "FILE", "settings over those of the policies" },
   { "strict", nil, "warnings fail, too" },
@@ -37,6 +37,7 @@ local SPEC = {
 }
 
 local SECONDS, STORIES = 120, 100
+local INTERRUPTED = 130 -- 128 and the number of the signal, as shells have it
 
 -- A step gets the run and returns whether it is fine (nil: it was not done), and what is said about it. What it finds goes to
 -- run.findings: {file, line, source, text, severity, check}.
@@ -152,6 +153,15 @@ local function how_far(result, most)
     result.events + 1 <= most and plural(result.events + 1, "event") or "the long ones", result.seed, took(result))
 end
 
+-- Whether Ctrl-C has come since; asking takes a turn of the loop, which alone hears of it.
+local function interruption(run)
+  loop.on_signal("INT", function() run.is_interrupted = true end)
+  return function()
+    loop.sleep(0)
+    return run.is_interrupted or false
+  end
+end
+
 local function states(run)
   if not run.is_usable then return nil, "not walked: the policies cannot be used" end
   local o = run.walk
@@ -159,7 +169,8 @@ local function states(run)
   local generation, failure = policies.generation(run.files, run.label)
   if not generation then return refuse(run, failure.text, failure) end
   local result = (o.replay and walk.replay or walk.run) { generation = generation, base_settings = run.settings, files = run.files,
-    events = o.events, faults = o.faults, stories = o.stories, limit = o.limit, seconds = o.seconds, by_wall = true, seed = o.seed, replay = o.replay }
+    events = o.events, faults = o.faults, stories = o.stories, limit = o.limit, seconds = o.seconds, by_wall = true, seed = o.seed, replay = o.replay,
+    is_interrupted = interruption(run) }
   generation:close()
   run.states = { complete = result.complete, states = result.states, events = result.events, faults = result.faults, seed = result.seed,
     stories = result.stories, seconds = result.seconds }
@@ -253,5 +264,5 @@ return options.main(function(words)
   end
   for _, finding in ipairs(o.strict and run.findings or {}) do ok = ok and finding.severity ~= "warning" end
   if o.o == "json" then print_json(run, ok) else print_text(run) end
-  return ok and 0 or 1
+  return not ok and 1 or run.is_interrupted and INTERRUPTED or 0
 end)

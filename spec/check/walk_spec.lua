@@ -193,6 +193,16 @@ describe("moonphase check, states", function()
     assert.is_true(answer.states.complete)
   end)
 
+  it("ends at Ctrl-C and says how far it came", function()
+    local child = process.spawn { argv = { process.env "MOONPHASE" or "build/moonphase", "check", "policies", "--only", "states", "--events", "all" } }
+    loop.sleep(3)
+    child:signal "INT"
+    local status = child:wait(30)
+    local said, errors = child:output()
+    assert.equal(130, status, errors)
+    assert.matches("states: ok    not complete: %d+ states; all stories of up to ", said)
+  end)
+
   it("plays a way again, and says what is wrong with its words", function()
     local played = moonphase("check", "policies", "--only", "states", "--replay", "16 stop 5")
     assert.contains("states: ok    nothing goes wrong on this way", played.output)
