@@ -272,6 +272,7 @@ function M:work(key)
   self.busy = self.busy + 1
   self.metrics.active:set(self.busy, name)
   local ok, result, next_look = pcall(reconcile.key, self, key)
+  if result ~= "again" and result ~= "wrote" then self.rollout:looked_at(key) end
   self.busy = self.busy - 1
   self.metrics.active:set(self.busy, name)
   self.metrics.time:observe(loop.now() - started, name)
@@ -317,7 +318,10 @@ end
 -- This process leads from now on. What it remembers is of an earlier time in which it led, and others wrote since.
 local function take_over(self)
   self.problems, self.last_error, self.remembered, self.changed_at = {}, {}, {}, {}
+  local is_paused = self.rollout.paused
   self.rollout = rollout.new(self)
+  self.rollout.paused = is_paused
+  self.rollout:begin(self.objects:keys())
   loop.spawn(self.decide_all, self)
 end
 
@@ -332,6 +336,7 @@ function M:run()
   -- give the catalogue a moment: a start that decides before it would only decide twice
   self.set:wait_for_inputs(2)
   self.ready = true
+  self.rollout:begin(self.objects:keys())
   self.leader:listen(function(leads)
     if leads then take_over(self) end
   end)

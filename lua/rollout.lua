@@ -11,7 +11,9 @@
 -- that they have until their turn. The first one that turns Failed (one that was Failed before proves nothing) stops the
 -- rollout: it gets its old template back and the rest stay where they are.
 --
--- A swap of policies begins a new rollout: who is still moving keeps its place, whatever it moves to now. During the trial of
+-- A swap of policies begins a new rollout: who is still moving keeps its place, whatever it moves to now. After a start, or a change of
+-- leader, nobody knows who moved, or why: so all are looked at once before the first one moves (begin, looked_at), and who is
+-- found on its way takes a place until it has arrived. That it fails proves nothing then. During the trial of
 -- a reload (reload/trial.lua) a stop also takes the policy itself back. A stop that an input is to blame for holds
 -- the models that use it, until it is edited again (input_changed) or the model that failed is gone.
 --
@@ -31,12 +33,24 @@ function M.new(world, previous)
     log.warn("rollout.budget is no number from 1 on; models move one at a time", { budget = tostring(wanted) })
   end
   local self = setmetatable({ world = world, budget = budget and budget >= 1 and budget // 1 or 1,
-    moving = {}, moving_count = 0, held = {}, pinned = {}, stopped = false, changed = {}, halted = {} }, M)
+    moving = {}, moving_count = 0, held = {}, pinned = {}, stopped = false, changed = {}, halted = {},
+    unseen = previous and previous.unseen or {} }, M)
   for key, moved in pairs(previous and previous.moving or {}) do
-    self.moving[key] = { was = moved.was, digest = moved.digest, was_failed = moved.was_failed, cause = moved.cause, inputs = moved.inputs }
+    self.moving[key] = { was = moved.was, digest = moved.digest, was_failed = moved.was_failed, cause = moved.cause, inputs = moved.inputs,
+      found = moved.found, arrived = moved.found }
     self.moving_count = self.moving_count + 1
   end
   return self
+end
+
+-- Nobody moves before each of these keys was looked at.
+function M:begin(keys)
+  for _, key in ipairs(keys) do self.unseen[key] = true end
+end
+
+-- What is to be known of this key now is known, or was not to be had.
+function M:looked_at(key)
+  self.unseen[key] = nil
 end
 
 -- Whether to write `child` over `live` would restart pods.
@@ -195,7 +209,7 @@ function M:hold(key, handle, child, informer)
   end
   if pinned and (pinned.cause == "policy" or pinned.failed == wanted) then return as_it_was(child, pinned.was), pinned.digest end
   if not M.would_restart(child, live, mark) then return settles(self, key, handle, child, wanted) end
-  if moving then
+  if moving and not moving.found then
     moving.wanted = wanted
     return child, wanted
   end
@@ -203,11 +217,16 @@ function M:hold(key, handle, child, informer)
     cause = cause or "policy", inputs = inputs_of(self, handle), wanted = wanted })
 end
 
+-- Whether one more may move now.
+local function has_room(self)
+  return not self.paused and next(self.unseen) == nil and self.moving_count < self.budget
+end
+
 -- The child with its new template if there is a free place; else as it is, until its turn.
 function M:start_moving(key, handle, child, moved)
   local halted = is_halted(self, moved.cause, handle)
   self.pinned[key] = nil
-  if halted or self.paused or self.moving_count >= self.budget then
+  if halted or not has_room(self) then
     self.held[key] = { cause = moved.cause, halted = halted or nil }
     return as_it_was(child, moved.was), moved.digest
   end
@@ -250,8 +269,13 @@ end
 -- Deployed counts only once the new template is in the cluster: before that it tells of the old one. -> the Event of a rollout
 -- that was stopped by this, or nil
 function M:observe(key, status)
+  if not status then return end
+  if self.unseen[key] and not self.moving[key] and status.phase == "Deploying" then
+    self.moving[key] = { found = true, arrived = true, was_failed = true, cause = "policy" }
+    self.moving_count = self.moving_count + 1
+  end
   local moved = self.moving[key]
-  if not moved or not status then return end
+  if not moved then return end
   if (status.phase == "Deployed" and moved.arrived) or status.phase == "Stopped"
     or (status.phase == "Failed" and moved.was_failed) then
     release(self, key)
@@ -268,14 +292,17 @@ function M:observe(key, status)
   end
 end
 
--- Whether some model moves, or waits for its turn.
+-- Whether some model that we moved is on its way, or one waits for its turn.
 function M:is_busy()
-  return self.moving_count > 0 or next(self.held) ~= nil
+  for _, moved in pairs(self.moving) do
+    if not moved.found then return true end
+  end
+  return next(self.held) ~= nil
 end
 
 -- One at a time: who is woken takes the place, or passes and leaves it to the next.
 function M:advance()
-  if self.paused or next(self.held) == nil or self.moving_count >= self.budget then return end
+  if next(self.held) == nil or not has_room(self) then return end
   local key
   for name, one in pairs(self.held) do -- the first by name, so that a run can be repeated
     local may_go = not one.halted and not (one.cause == "policy" and self.stopped)
@@ -296,7 +323,7 @@ end
 
 function M:forget(key)
   if self.pinned[key] then let_go(self, self.pinned[key].halts) end
-  self.held[key], self.pinned[key] = nil, nil
+  self.held[key], self.pinned[key], self.unseen[key] = nil, nil, nil
   if self.moving[key] then release(self, key) end
 end
 

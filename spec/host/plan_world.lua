@@ -10,6 +10,7 @@ local life = include "spec/sandbox/life.lua"
 local paper = require "reload.paper"
 local plan_file = require "plan.file"
 local policies = require "policies"
+local rollout = require "rollout"
 local view = require "plan.view"
 local watches = require "watches"
 local whole = require "plan.whole"
@@ -228,6 +229,8 @@ function M:live(side, seconds, still)
   s.generation, s.settings = side.generation, side.settings
   s.intercept = function(request, go) return record(s, seen, request, go) end
   if still then s.cluster.step = function() return false end end
+  local begin = rollout.begin
+  rollout.begin = function() end -- as after a swap: all are tried at once, though one of them would stop the rollout
   s:start()
   if still then
     run_still(s, seconds)
@@ -235,7 +238,7 @@ function M:live(side, seconds, still)
     s:run_for(seconds)
   end
   s:crash()
-  s.intercept, s.cluster.step = nil, nil
+  s.intercept, s.cluster.step, rollout.begin = nil, nil, begin
   return seen.by
 end
 

@@ -410,3 +410,89 @@ describe("a swap of policies in the middle of a rollout", function()
     assert.equal("hub/a crashed", told)
   end)
 end)
+
+describe("after a start, or a change of leader,", function()
+  before_each(function()
+    setup(1)
+    for _, name in ipairs { "a", "b", "c" } do running(name) end
+    pace:begin { "hub/a", "hub/b", "hub/c" }
+  end)
+
+  local function looked_at(name)
+    pace:looked_at("hub/" .. name)
+    pace:advance()
+  end
+
+  -- b was moved by whoever led before, and is on its way; a and c wait.
+  local function one_on_its_way()
+    children["hub/d-b"] = { digest = rollout.mark("new", { spec = { template = NEW } }), replicas = 1, template = NEW }
+    hold "a"
+    observe("a", "Deployed")
+    looked_at "a"
+    hold "b"
+    observe("b", "Deploying")
+    looked_at "b"
+    hold "c"
+    observe("c", "Deployed")
+    looked_at "c"
+  end
+
+  it("nobody moves before all were looked at, or are gone", function()
+    assert.equal("a:1", (hold "a"))
+    looked_at "a"
+    pace:forget "hub/b"
+    pace:advance()
+    assert.equal(0, #woken)
+    hold "c"
+    looked_at "c"
+    assert.same({ "hub/a" }, woken)
+    assert.equal("a:2", (hold "a"))
+    assert.equal("a:1", (hold "c"))
+  end)
+
+  it("who is found on its way keeps a place until it has arrived", function()
+    one_on_its_way()
+    assert.equal(0, #woken)
+    assert.equal("a:1", (hold "a"))
+    hold "b"
+    observe("b", "Deployed")
+    assert.same({ "hub/a" }, woken)
+    assert.equal("a:2", (hold "a"))
+    assert.equal("a:1", (hold "c"))
+  end)
+
+  it("who is found on its way is not turned round before it has arrived, also by other policies", function()
+    one_on_its_way()
+    world.digest = "other"
+    pace = rollout.new(world, pace)
+    local before = NEW
+    NEW = { image = "a:3" }
+    local on_its_way, waiting = hold "b", hold "a"
+    observe("b", "Deployed")
+    local first = woken[1]
+    local after = hold "a"
+    NEW = before
+    assert.equal("a:2", on_its_way)
+    assert.equal("a:1", waiting)
+    assert.equal("hub/a", first)
+    assert.equal("a:3", after)
+  end)
+
+  it("that one fails that is found on its way proves nothing: nobody knows who moved it", function()
+    one_on_its_way()
+    observe("b", "Failed")
+    assert.is_false(pace.stopped)
+    assert.same({ "hub/a" }, woken)
+  end)
+
+  it("who is Failed, Stopped, or was not decided yet takes no place", function()
+    for name, phase in pairs { a = "Failed", b = "Stopped" } do
+      hold(name)
+      observe(name, phase)
+      looked_at(name)
+    end
+    pace:observe("hub/c", nil)
+    looked_at "c"
+    assert.equal(1, #woken)
+  end)
+end)

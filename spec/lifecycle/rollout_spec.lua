@@ -48,6 +48,37 @@ describe("a policy that changes pod templates", function()
     end)
   end)
 
+  it("leaves a model that moves its place when the operator is killed and starts again", function()
+    harness.with({}, function(world)
+      deploy_all(world)
+      world:stop_operator()
+      local folder = edited(world, "slow", "children/model.lua", "image = image.prefixed(s, s.image)",
+        'image = image.prefixed(s, s.image) .. "-slow"')
+      local function moved()
+        local n = 0
+        for i = 1, COUNT do
+          local image = world:child("Deployment", "m" .. i).spec.template.spec.containers[1].image
+          if image:find("slow", 1, true) then n = n + 1 end
+        end
+        return n
+      end
+      for i = 1, COUNT do world.kubelet:image("registry.example/m" .. i .. ":v1-slow", "never ready") end
+      world:start_operator { policies = folder }
+      harness.eventually("one moves", 30, function() return moved() == 1, moved() end)
+      for i = 1, 2 do
+        world.operator:signal("KILL")
+        world.operator:wait(10)
+        world.operator = nil
+        world:start_operator { policies = folder }
+        loop.sleep(3)
+        assert.equal(1, moved(), "after start " .. i)
+      end
+      for i = 1, COUNT do world.kubelet:image("registry.example/m" .. i .. ":v1-slow", "runs") end
+      harness.eventually("all have moved", 60, function() return moved() == COUNT, moved() end)
+      for i = 1, COUNT do world:phase("m" .. i, "Deployed") end
+    end)
+  end)
+
   it("stops at the first new Failed, which goes back to its old template", function()
     harness.with({ settings = { crash = { restarts = 1 } } }, function(world)
       deploy_all(world)
