@@ -299,10 +299,19 @@ describe("an outage", function()
   end)
 end)
 
+-- Files of a folder of our own, by name, for body(folder).
+local function with_files(files, body)
+  local folder = assert(fs.temporary())
+  for name, text in pairs(files) do assert(fs.write(folder .. "/" .. name, text)) end
+  local ok, failure = xpcall(body, require "where", folder)
+  for name in pairs(files) do fs.remove(folder .. "/" .. name) end
+  fs.remove(folder)
+  if not ok then error(failure, 0) end
+end
+
 describe("the bearer token", function()
-  it("is read from its file, and read again when the server refuses it", function()
-    local path = assert(fs.temporary()) .. "/token"
-    assert(fs.write(path, "old\n"))
+  it("is read from its file, and read again when the server refuses it", function() with_files({ token = "old\n" }, function(folder)
+    local path = folder .. "/token"
     local right = "Bearer old"
     with_source(function(call)
       if call.header "authorization" ~= right then return 401, "" end
@@ -316,7 +325,7 @@ describe("the bearer token", function()
       loop.sleep(TTL)
       assert.equal("found", ask().state)
     end, { tokenFile = path })
-  end)
+  end) end)
 
   it("is read from a Secret by its name, and read again when the server refuses it", function()
     local cluster = fake.new()
@@ -342,10 +351,8 @@ describe("the bearer token", function()
     end)
   end)
 
-  it("that cannot be had, or could not stand in a header, asks nothing and is told without its value", function()
-    local folder = assert(fs.temporary())
-    assert(fs.write(folder .. "/two", "top-secret\nX-Admin: yes"))
-    assert(fs.write(folder .. "/none", "\n"))
+  it("that cannot be had, or could not stand in a header, asks nothing and is told without its value", function() with_files({
+    two = "top-secret\nX-Admin: yes", none = "\n" }, function(folder)
     for _, name in ipairs { "two", "none", "absent" } do
       with_source(well, function(ask, server)
         local input = eventually("it is told", function()
@@ -357,7 +364,7 @@ describe("the bearer token", function()
         assert.equal(0, #server.calls)
       end, { tokenFile = folder .. "/" .. name })
     end
-  end)
+  end) end)
 end)
 
 describe("an https server", function()
@@ -379,13 +386,12 @@ describe("an https server", function()
     return input
   end
 
-  it("is believed only when its certificate is", function()
-    local path = assert(fs.temporary()) .. "/ca.pem"
-    assert(fs.write(path, pair.authority))
+  it("is believed only when its certificate is", function() with_files({ ["ca.pem"] = pair.authority }, function(folder)
+    local path = folder .. "/ca.pem"
     assert.equal("found", state_with({ caFile = path, timeoutSeconds = 5 }).state)
     assert.equal("Unreachable", state_with({ timeoutSeconds = 5 }).reason)
     assert.equal("NoAuthority", state_with({ caFile = path .. ".none" }).reason)
-  end)
+  end) end)
 end)
 
 -- ---------------------------------------------------------------- templates
